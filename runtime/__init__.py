@@ -1,0 +1,1 @@
+"""The worker pool: the scheduling core, the thread host, the journal."""

@@ -1,0 +1,699 @@
+"""The scheduling core: a pure machine that decides everything a pool does.
+
+``handle(now_ns, stimulus)`` is the one way in. It returns instructions for the host; the same
+settings and the same calls give the same answers on any host and any clock. ``next_deadline_ns()``
+says when to call again if nothing happens before: a host asks after each call, and wakes that come
+early, late or twice change nothing. Illegal stimuli raise and leave the state as it was.
+
+At one instant things happen in the order completion, timeout, cancel or abort, backoff elapsed,
+submission, dispatch; so a result that arrives exactly on its limit is in time. The core's own
+timers take their place in that order by their due instants, then by task number.
+
+What a call costs: a running attempt's timeout lives in its slot, and ``_wake_at`` is a lower bound
+of all timers, lowered when a timer is set and made exact only when it is reached. So starting and
+finishing an attempt touches no heap, leaves no stale timer behind, and ``next_deadline_ns`` is
+O(1); a wake that finds nothing due costs O(slots), at most once in each shortest timeout.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from runtime.core import records as r
+from runtime.core.backoff import backoff_ns
+from runtime.core.errors import InvalidTransition, TimeWentBack, UnknownTask
+from runtime.core.ready import ReadyOrder
+from runtime.core.settings import CoreSettings
+from runtime.core.states import ILLEGAL, NEXT, Cause, TaskState
+from runtime.core.task import Task
+
+__all__ = ["Core"]
+
+_NEVER: Final = 1 << 63
+_SWEEP_AT: Final = 64
+
+_READY: Final = int(TaskState.READY)
+_RUNNING: Final = int(TaskState.RUNNING)
+_DELAYED: Final = int(TaskState.DELAYED)
+_SUCCEEDED: Final = int(TaskState.SUCCEEDED)
+
+# One byte for each task number: 0 is unknown, _LIVE is live, anything else is _ENDED + its state.
+_LIVE: Final = 1
+_ENDED: Final = 2
+
+_OUTCOME: Final[dict[int, r.Outcome]] = {
+    TaskState.SUCCEEDED: "ok",
+    TaskState.FAILED: "error",
+    TaskState.TIMED_OUT: "timeout",
+    TaskState.CANCELLED: "cancelled",
+}
+
+_Out = list[r.Instruction]
+
+
+class Core:
+    """One pool's decisions.
+
+    Args:
+        settings: what it decides by.
+        record: which transitions to keep for ``take_transitions``: ``none``; ``notable``, all but
+            submissions, starts and successes; or ``all``.
+
+    Example:
+        >>> core = Core(CoreSettings(max_workers=1))
+        >>> core.handle(0, r.TaskSubmitted(task=1))
+        [StartAttempt(task=1, attempt=1, slot=0, timeout_at_ns=None)]
+        >>> done = r.AttemptSucceeded(1, 1, dispatched_at_ns=0, begun_at_ns=1, ended_at_ns=9)
+        >>> [instruction.outcome for instruction in core.handle(10, done)]
+        ['ok']
+    """
+
+    def __init__(self, settings: CoreSettings, record: str = "none") -> None:
+        self.settings = settings
+        self._now = 0
+        self._tasks: dict[int, Task] = {}
+        self._fate = bytearray(64)
+        self._ready = ReadyOrder(settings.ageing_ns)
+        self._ready_seq = 0
+        self._slots: list[Task | None] = [None] * settings.max_workers
+        self._free = list(range(settings.max_workers - 1, -1, -1))
+        # abandoned attempts: (task, attempt) -> the slot it still holds, or -1
+        self._abandoned: dict[tuple[int, int], int] = {}
+        self._replaced = 0  # abandoned attempts whose slot was given to a replacement
+        self._backoffs: list[tuple[int, int]] = []  # heap of (due_at_ns, task)
+        self._stale_backoffs = 0
+        self._deadlines: list[tuple[int, int]] = []  # heap of (deadline_at_ns, task)
+        self._stale_deadlines = 0
+        self._wake_at = _NEVER
+        self._draining = False
+        self._stopped = False
+        self._counts = [0] * len(TaskState)  # tasks ended, by state
+        self._keep = record in ("notable", "all")
+        self._keep_all = record == "all"
+        self._transitions: list[r.Transition] = []
+        self._handlers: Final[dict[type, Callable[[int, object, _Out], None]]] = {
+            r.TaskSubmitted: self._submitted,
+            r.AttemptSucceeded: self._succeeded,
+            r.AttemptFailed: self._failed,
+            r.CancelRequested: self._cancel_requested,
+            r.AbortRequested: self._abort_requested,
+            r.DrainRequested: self._drain_requested,
+            r.TimeElapsed: self._time_elapsed,
+            r.Simultaneous: self._simultaneous,
+        }  # type: ignore[dict-item]  # each takes the very type it is filed under
+
+    # ------------------------------------------------------------ the way in
+
+    def handle(self, now_ns: int, stimulus: r.Stimulus) -> list[r.Instruction]:
+        """Take in one stimulus and decide.
+
+        Args:
+            now_ns: the host's clock, in nanoseconds since the pool was made; never before the
+                last call's.
+            stimulus: what happened.
+
+        Returns:
+            The instructions that follow, in the order in which to carry them out.
+
+        Raises:
+            TimeWentBack: ``now_ns`` lies before the last call's.
+            UnknownTask: a cancel names a task that was never submitted.
+            InvalidTransition: the stimulus cannot be true. Nothing has changed.
+        """
+        if now_ns < self._now:
+            raise TimeWentBack(now_ns, self._now)
+        out: _Out = []
+        try:
+            handler = self._handlers[type(stimulus)]
+        except KeyError:
+            raise TypeError(f"not a stimulus: {stimulus!r}") from None
+        if now_ns < self._wake_at:
+            handler(now_ns, stimulus, out)
+        else:
+            self._handle_with_timers(now_ns, stimulus, out)
+        if self._free and self._ready:
+            self._dispatch(now_ns, out)
+        self._now = now_ns
+        if self._draining and not self._tasks and not self._stopped:
+            self._stopped = True
+            out.append(r.StopWorkers())
+        return out
+
+    def next_deadline_ns(self) -> int | None:
+        """When to call ``handle`` with ``TimeElapsed`` if nothing else happens before.
+
+        Returns:
+            An instant, possibly earlier than anything that is due; ``None`` for never.
+        """
+        return None if self._wake_at == _NEVER else self._wake_at
+
+    def take_transitions(self) -> list[r.Transition]:
+        """Hand over the transitions recorded since the last time."""
+        taken = self._transitions
+        self._transitions = []
+        return taken
+
+    def record(self, which: str) -> None:
+        """Change which transitions are kept from now on (see the class)."""
+        self._keep = which in ("notable", "all")
+        self._keep_all = which == "all"
+
+    # ------------------------------------------------------------ looking in
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new tasks are taken."""
+        return not self._draining
+
+    @property
+    def busy(self) -> int:
+        """Slots that are taken, by running attempts or by abandoned ones that hold theirs."""
+        return self.settings.max_workers - len(self._free)
+
+    @property
+    def abandoned(self) -> int:
+        """Abandoned attempts that still run."""
+        return len(self._abandoned)
+
+    @property
+    def outstanding(self) -> int:
+        """Attempts that occupy a thread: those on a slot and the abandoned ones that lost theirs."""
+        return self.settings.max_workers - len(self._free) + self._replaced
+
+    def counts(self) -> dict[TaskState, int]:
+        """How many tasks are in each state; live ones are counted now, so this is O(live)."""
+        counts = dict(zip(TaskState, self._counts, strict=True))
+        for task in self._tasks.values():
+            counts[TaskState(task.state)] += 1
+        return counts
+
+    def state(self, number: int) -> TaskState | None:
+        """The state of a task, ``None`` for a number that was never submitted."""
+        task = self._tasks.get(number)
+        if task is not None:
+            return TaskState(task.state)
+        fate = self._fate[number] if 0 < number < len(self._fate) else 0
+        return TaskState(fate - _ENDED) if fate >= _ENDED else None
+
+    def task(self, number: int) -> Task | None:
+        """What is remembered of a live task, ``None`` for any other. Not to be changed."""
+        return self._tasks.get(number)
+
+    def story(self, number: int) -> list[str]:
+        """What the core still knows of a task, for messages; a journal knows all of it."""
+        state = self.state(number)
+        if state is None:
+            return [f"task {number} was never submitted"]
+        lines = [f"task {number} is {state.name}"]
+        task = self._tasks.get(number)
+        if task is not None:
+            lines.append(f"named {task.spec.name!r}, ready at {task.ready_at_ns} ns")
+            if task.attempt:
+                lines.append(
+                    f"attempt {task.attempt} started at {task.attempt_at_ns} ns on slot {task.slot}"
+                )
+            if task.state == _DELAYED:
+                lines.append(f"in backoff until {task.due_at_ns} ns")
+        lines.extend(
+            f"attempt {attempt} is abandoned"
+            + (f" and holds slot {slot}" if slot >= 0 else "")
+            for (owner, attempt), slot in self._abandoned.items()
+            if owner == number
+        )
+        return lines
+
+    # ------------------------------------------------------------ timers
+
+    def _handle_with_timers(self, now: int, stimulus: r.Stimulus, out: _Out) -> None:
+        """Let due timers and the stimulus happen in the order of ``RANK``."""
+        self._check_legal(stimulus)
+        if type(stimulus) is r.Simultaneous:
+            self._simultaneous(now, stimulus, out)
+        else:
+            self._elapse(now, r.RANK[type(stimulus)], out)
+            self._handlers[type(stimulus)](now, stimulus, out)
+        self._elapse(now, r.RANK_TIME, out)
+        self._find_next_wake()
+
+    def _elapse(self, now: int, rank: int, out: _Out) -> None:
+        """Fire what is due before ``now``, and at ``now`` with a rank below the given one."""
+        due: list[tuple[int, int, int, int]] = []  # due_at, rank, task, 1 if a deadline
+        at_now_too = rank > r.RANK_TIMEOUT
+        for task in self._slots:
+            if task is None or task.timeout_at_ns is None:
+                continue
+            due_at = task.timeout_at_ns
+            if due_at < now or (due_at == now and at_now_too):
+                due.append((due_at, r.RANK_TIMEOUT, task.spec.task, 0))
+        while self._deadlines:
+            due_at, number = self._deadlines[0]
+            if due_at > now or (due_at == now and not at_now_too):
+                break
+            heapq.heappop(self._deadlines)
+            if number not in self._tasks:
+                self._stale_deadlines -= 1
+            else:
+                due.append((due_at, r.RANK_TIMEOUT, number, 1))
+        at_now_too = rank > r.RANK_BACKOFF
+        while self._backoffs:
+            due_at, number = self._backoffs[0]
+            if due_at > now or (due_at == now and not at_now_too):
+                break
+            heapq.heappop(self._backoffs)
+            delayed = self._tasks.get(number)
+            if delayed is None or delayed.state != _DELAYED:
+                self._stale_backoffs -= 1
+            else:
+                due.append((due_at, r.RANK_BACKOFF, number, 0))
+        due.sort()
+        for _, kind, number, is_deadline in due:
+            fired = self._tasks.get(number)
+            if fired is None:
+                continue  # a timer before it in this very instant ended the task
+            if kind == r.RANK_BACKOFF:
+                self._backoff_elapsed(now, fired)
+            elif is_deadline:
+                self._deadline_passed(now, fired, out)
+            elif fired.state == _RUNNING:
+                self._attempt_timed_out(now, fired, out)
+
+    def _find_next_wake(self) -> None:
+        wake = _NEVER
+        for task in self._slots:
+            if task is not None and task.timeout_at_ns is not None and task.timeout_at_ns < wake:
+                wake = task.timeout_at_ns
+        if self._deadlines and self._deadlines[0][0] < wake:
+            wake = self._deadlines[0][0]
+        if self._backoffs and self._backoffs[0][0] < wake:
+            wake = self._backoffs[0][0]
+        self._wake_at = wake
+
+    def _wake_by(self, at_ns: int) -> None:
+        if at_ns < self._wake_at:
+            self._wake_at = at_ns
+
+    def _backoff_elapsed(self, now: int, task: Task) -> None:
+        before = self._move(task, Cause.BACKOFF_ELAPSED)
+        task.delayed_ns += now - task.attempt_at_ns
+        self._make_ready(now, task)
+        if self._keep:
+            self._note(now, task, before, Cause.BACKOFF_ELAPSED)
+
+    def _deadline_passed(self, now: int, task: Task, out: _Out) -> None:
+        self._end(now, task, Cause.DEADLINE_PASSED, "deadline passed", out)
+
+    def _attempt_timed_out(self, now: int, task: Task, out: _Out) -> None:
+        self._retry_or_end(now, task, "timeout", None, out)
+
+    # ------------------------------------------------------------ stimuli
+
+    def _submitted(self, now: int, s: r.TaskSubmitted, out: _Out) -> None:
+        number = s.task
+        fate = self._fate
+        if number >= len(fate):
+            fate.extend(bytes(max(len(fate), number + 1 - len(fate))))
+        if number < 1 or fate[number]:
+            raise InvalidTransition(s, "its number is taken", self.story(number))
+        settings = self.settings
+        self._ready_seq = seq = self._ready_seq + 1
+        task = Task(
+            s,
+            settings.timeout_ns if s.timeout_ns is r.UNSET else s.timeout_ns,
+            settings.max_retries if s.max_retries is r.UNSET else s.max_retries,
+            now,
+            seq,
+        )
+        fate[number] = _LIVE
+        self._tasks[number] = task
+        if self._keep_all:
+            self._transitions.append(
+                r.Transition(now, number, None, TaskState.READY, None, detail=s)
+            )
+        self._ready.push(task)
+        deadline = s.deadline_at_ns
+        if self._draining:
+            self._end(now, task, Cause.ABORT_REQUESTED, "submitted while draining", out)
+        elif deadline is not None:
+            if deadline <= now:
+                self._end(now, task, Cause.DEADLINE_PASSED, "deadline passed", out)
+            else:
+                heapq.heappush(self._deadlines, (deadline, number))
+                self._wake_by(deadline)
+
+    def _succeeded(self, now: int, s: r.AttemptSucceeded, out: _Out) -> None:
+        number = s.task
+        task = self._tasks.get(number)
+        if task is None or task.attempt != s.attempt or task.state != _RUNNING:
+            self._late(now, s, out)
+            return
+        slot = task.slot
+        self._slots[slot] = None
+        self._free.append(slot)
+        task.running_ns += s.ended_at_ns - s.begun_at_ns
+        task.state = NEXT[_RUNNING][1]
+        self._counts[_SUCCEEDED] += 1
+        self._forget(task, number, _SUCCEEDED)
+        out.append(
+            r.FinishTask(
+                number,
+                "ok",
+                task.attempt,
+                "",
+                slot,
+                task.started_at_ns,
+                task.running_ns,
+                task.queued_ns,
+                task.delayed_ns,
+            )
+        )
+        if self._keep_all:
+            self._transitions.append(
+                r.Transition(
+                    now,
+                    number,
+                    TaskState.RUNNING,
+                    TaskState.SUCCEEDED,
+                    Cause.SUCCEEDED,
+                    s.attempt,
+                    slot,
+                    detail=s,
+                )
+            )
+
+    def _failed(self, now: int, s: r.AttemptFailed, out: _Out) -> None:
+        task = self._tasks.get(s.task)
+        if task is None or task.attempt != s.attempt or task.state != _RUNNING:
+            self._late(now, s, out)
+            return
+        self._retry_or_end(now, task, "error", s, out)
+
+    def _late(self, now: int, s: r.AttemptSucceeded | r.AttemptFailed, out: _Out) -> None:
+        held = self._abandoned.pop((s.task, s.attempt), None)
+        if held is None:
+            raise InvalidTransition(s, "no such attempt is running", self.story(s.task))
+        if held < 0:
+            self._replaced -= 1
+        else:
+            self._free.append(held)
+        out.append(r.DropResult(s.task, s.attempt))
+        if self._keep:
+            state = self.state(s.task)
+            assert state is not None
+            self._transitions.append(
+                r.Transition(
+                    now, s.task, state, state, Cause.LATE_COMPLETION, s.attempt, held, detail=s
+                )
+            )
+
+    def _cancel_requested(self, now: int, s: r.CancelRequested, out: _Out) -> None:
+        task = self._tasks.get(s.task)
+        if task is None:
+            if self.state(s.task) is None:
+                raise UnknownTask(s, "no task has this number", self.story(s.task))
+            return
+        self._end(now, task, Cause.CANCEL_REQUESTED, "cancelled", out)
+
+    def _abort_requested(self, now: int, s: r.AbortRequested, out: _Out) -> None:
+        for task in list(self._tasks.values()):
+            if task.state == _RUNNING:
+                task.retries_left = 0
+            else:
+                self._end(now, task, Cause.ABORT_REQUESTED, "aborted", out)
+
+    def _drain_requested(self, now: int, s: r.DrainRequested, out: _Out) -> None:
+        self._draining = True
+
+    def _time_elapsed(self, now: int, s: r.TimeElapsed, out: _Out) -> None:
+        """Timers fire in ``_handle_with_timers``; there is nothing else to do."""
+
+    def _simultaneous(self, now: int, s: r.Simultaneous, out: _Out) -> None:
+        self._check_legal(s)
+        for part in sorted(s.stimuli, key=lambda part: r.RANK[type(part)]):
+            self._elapse(now, r.RANK[type(part)], out)
+            self._handlers[type(part)](now, part, out)
+
+    def _check_legal(self, stimulus: r.Stimulus) -> None:
+        """Raise now what would raise later, when timers have already fired."""
+        parts = stimulus.stimuli if type(stimulus) is r.Simultaneous else (stimulus,)
+        seen: set[tuple[int, int]] = set()
+        submitted = {part.task for part in parts if isinstance(part, r.TaskSubmitted)}
+        for part in parts:
+            match part:
+                case r.TaskSubmitted():
+                    key = (part.task, 0)
+                    if part.task < 1 or key in seen or self.state(part.task) is not None:
+                        raise InvalidTransition(
+                            stimulus, "its number is taken", self.story(part.task)
+                        )
+                    seen.add(key)
+                case r.AttemptSucceeded() | r.AttemptFailed():
+                    key = (part.task, part.attempt)
+                    task = self._tasks.get(part.task)
+                    runs = (
+                        task is not None
+                        and task.state == _RUNNING
+                        and task.attempt == part.attempt
+                    )
+                    if key in seen or not (runs or key in self._abandoned):
+                        raise InvalidTransition(
+                            stimulus, "no such attempt is running", self.story(part.task)
+                        )
+                    seen.add(key)
+                case r.CancelRequested():
+                    if self.state(part.task) is None:
+                        raise UnknownTask(
+                            stimulus,
+                            "it is submitted only after this cancel"
+                            if part.task in submitted
+                            else "no task has this number",
+                            self.story(part.task),
+                        )
+                case r.AbortRequested() | r.DrainRequested() | r.TimeElapsed():
+                    pass
+                case r.Simultaneous():
+                    raise InvalidTransition(stimulus, "it nests another Simultaneous", [])
+                case _:
+                    assert_never(part)
+
+    # ------------------------------------------------------------ rules
+
+    def _dispatch(self, now: int, out: _Out) -> None:
+        """Give free slots to ready tasks.
+
+        This is the one seam for admission: a rule that holds a task back (a group's limit, a
+        rate) is asked here, between the ready order and the slot.
+        """
+        free = self._free
+        ready = self._ready
+        slots = self._slots
+        while free and ready:
+            task = ready.pop()
+            slot = free.pop()
+            slots[slot] = task
+            task.state = NEXT[_READY][0]
+            task.attempt = attempt = task.attempt + 1
+            task.slot = slot
+            task.attempt_at_ns = now
+            task.queued_ns += now - task.ready_at_ns
+            if attempt == 1:
+                task.started_at_ns = now
+            if task.timeout_ns is None:
+                timeout_at = None
+            else:
+                task.timeout_at_ns = timeout_at = now + task.timeout_ns
+                if timeout_at < self._wake_at:
+                    self._wake_at = timeout_at
+            out.append(r.StartAttempt(task.spec.task, attempt, slot, timeout_at))
+            if self._keep_all:
+                self._transitions.append(
+                    r.Transition(
+                        now,
+                        task.spec.task,
+                        TaskState.READY,
+                        TaskState.RUNNING,
+                        Cause.STARTED,
+                        attempt,
+                        slot,
+                    )
+                )
+
+    def _retry_or_end(
+        self, now: int, task: Task, why: r.Reason, failure: r.AttemptFailed | None, out: _Out
+    ) -> None:
+        """An attempt failed or timed out: keep the task for a retry, or end it."""
+        timed_out = failure is None
+        finally_ = Cause.TIMED_OUT_FINALLY if timed_out else Cause.FAILED_FINALLY
+        if failure is not None and not failure.retryable:
+            self._end(now, task, finally_, "not retryable", out, failure)
+            return
+        if task.retries_left == 0:
+            self._end(now, task, finally_, "retries exhausted", out, failure)
+            return
+        settings = self.settings
+        number = task.spec.task
+        delay = backoff_ns(
+            settings.jitter,
+            settings.backoff_base_ns,
+            settings.backoff_max_ns,
+            task.attempt,
+            task.backoff_ns,
+            seed=settings.seed,
+            task=number,
+        )
+        wait = delay
+        if failure is not None and failure.retry_after_ns is not None:
+            wait = max(delay, failure.retry_after_ns)
+        due_at = now + wait
+        deadline = task.spec.deadline_at_ns
+        if deadline is not None and due_at >= deadline:
+            self._end(now, task, finally_, "retry would pass the deadline", out, failure)
+            return
+        cause = Cause.TIMED_OUT_RETRYABLE if timed_out else Cause.FAILED_RETRYABLE
+        before = self._move(task, cause)
+        if timed_out:
+            self._abandon(now, task, "timeout", out)
+        else:
+            assert failure is not None
+            self._release(task, failure.ended_at_ns - failure.begun_at_ns)
+        task.retries_left -= 1
+        task.backoff_ns = delay
+        task.due_at_ns = due_at
+        task.attempt_at_ns = now  # from here on: when this backoff began
+        heapq.heappush(self._backoffs, (due_at, number))
+        self._wake_by(due_at)
+        out.append(r.DelayTask(number, task.attempt, due_at, why))
+        if self._keep:
+            self._note(now, task, before, cause, why, due_at, failure, abandoned=timed_out)
+
+    def _end(
+        self,
+        now: int,
+        task: Task,
+        cause: Cause,
+        reason: r.Reason,
+        out: _Out,
+        failure: r.AttemptFailed | None = None,
+    ) -> None:
+        """End a live task other than by success, wherever it is."""
+        number = task.spec.task
+        before = self._move(task, cause)
+        state = task.state
+        abandoned = False
+        if before == _RUNNING:
+            if failure is not None:
+                self._release(task, failure.ended_at_ns - failure.begun_at_ns)
+            else:
+                abandoned = True
+                outcome: r.Outcome = "cancelled" if cause == Cause.CANCEL_REQUESTED else "timeout"
+                self._abandon(now, task, outcome, out)
+        elif before == _READY:
+            task.queued_ns += now - task.ready_at_ns
+            self._ready.discard_one()
+        else:
+            task.delayed_ns += now - task.attempt_at_ns
+            self._stale_backoffs += 1
+            self._sweep_backoffs()
+        self._counts[state] += 1
+        self._forget(task, number, state, deadline_fired=cause == Cause.DEADLINE_PASSED)
+        out.append(
+            r.FinishTask(
+                number,
+                _OUTCOME[state],
+                task.attempt,
+                reason,
+                task.slot,
+                task.started_at_ns,
+                task.running_ns,
+                task.queued_ns,
+                task.delayed_ns,
+            )
+        )
+        if self._keep:
+            self._note(now, task, before, cause, reason, None, failure, abandoned=abandoned)
+
+    # ------------------------------------------------------------ bookkeeping
+
+    def _move(self, task: Task, cause: Cause) -> TaskState:
+        """Follow the table; the state before is returned."""
+        before = task.state
+        after = NEXT[before][cause]
+        if after == ILLEGAL:  # a bug of the core's own: hosts are stopped by _check_legal
+            raise AssertionError(f"{TaskState(before).name} x {cause.name} has no next state")
+        task.state = after
+        return TaskState(before)
+
+    def _make_ready(self, now: int, task: Task) -> None:
+        task.ready_at_ns = now
+        self._ready_seq = task.ready_seq = self._ready_seq + 1
+        self._ready.push(task)
+
+    def _release(self, task: Task, ran_ns: int) -> None:
+        """Take a returned attempt off its slot."""
+        self._slots[task.slot] = None
+        self._free.append(task.slot)
+        task.running_ns += ran_ns
+        task.timeout_at_ns = None
+
+    def _abandon(self, now: int, task: Task, outcome: r.Outcome, out: _Out) -> None:
+        """Take an attempt that still runs off its slot, as far as replacements allow."""
+        slot = task.slot
+        self._slots[slot] = None
+        freed = self._replaced < self.settings.max_abandoned
+        if freed:
+            self._replaced += 1
+            self._free.append(slot)
+        self._abandoned[(task.spec.task, task.attempt)] = -1 if freed else slot
+        task.running_ns += now - task.attempt_at_ns
+        task.timeout_at_ns = None
+        out.append(r.AbandonAttempt(task.spec.task, task.attempt, slot, freed, outcome))
+
+    def _forget(self, task: Task, number: int, state: int, deadline_fired: bool = False) -> None:
+        del self._tasks[number]
+        self._fate[number] = _ENDED + state
+        if task.spec.deadline_at_ns is not None and not deadline_fired:
+            self._stale_deadlines += 1
+            stale = self._stale_deadlines
+            if stale > _SWEEP_AT and stale > len(self._deadlines) // 2:
+                self._deadlines = [e for e in self._deadlines if e[1] in self._tasks]
+                heapq.heapify(self._deadlines)
+                self._stale_deadlines = 0
+
+    def _sweep_backoffs(self) -> None:
+        stale = self._stale_backoffs
+        if stale > _SWEEP_AT and stale > len(self._backoffs) // 2:
+            live = self._tasks
+            self._backoffs = [
+                e for e in self._backoffs if e[1] in live and live[e[1]].state == _DELAYED
+            ]
+            heapq.heapify(self._backoffs)
+            self._stale_backoffs = 0
+
+    def _note(
+        self,
+        now: int,
+        task: Task,
+        before: TaskState,
+        cause: Cause,
+        reason: r.Reason = "",
+        until_ns: int | None = None,
+        failure: r.AttemptFailed | None = None,
+        *,
+        abandoned: bool = False,
+    ) -> None:
+        self._transitions.append(
+            r.Transition(
+                now,
+                task.spec.task,
+                before,
+                TaskState(task.state),
+                cause,
+                task.attempt,
+                task.slot,
+                reason,
+                until_ns,
+                failure,
+                abandoned,
+            )
+        )
