@@ -39,19 +39,22 @@ class ReadyOrder:
 
     Args:
         ageing_ns: waiting time that is worth one step of priority, ``None`` for no ageing.
+
+    Attributes:
+        live: how many wait.
     """
 
-    __slots__ = ("_ageing_ns", "_fifos", "_heads", "_live", "_stale")
+    __slots__ = ("_ageing_ns", "_fifos", "_heads", "_stale", "live")
 
     def __init__(self, ageing_ns: int | None) -> None:
         self._ageing_ns = ageing_ns
         self._fifos: dict[int, deque[Task]] = {}
         self._heads: list[tuple[int, int]] = []  # (key of the first in line, its priority)
-        self._live = 0
+        self.live = 0
         self._stale = 0
 
     def __len__(self) -> int:
-        return self._live
+        return self.live
 
     def __iter__(self) -> Iterator[Task]:
         """The waiting tasks, priority by priority, each in its order; for checks and snapshots."""
@@ -71,14 +74,17 @@ class ReadyOrder:
         """Append a task that has just become ready."""
         priority = task.spec.priority
         fifo = self._fifos.get(priority)
-        if fifo is None:
-            fifo = self._fifos[priority] = deque()
-        if not fifo:
+        if fifo:
+            fifo.append(task)
+        else:
             ageing = self._ageing_ns
             key = priority if ageing is None else task.ready_at_ns + priority * ageing
             heapq.heappush(self._heads, (key, priority))
-        fifo.append(task)
-        self._live += 1
+            if fifo is None:
+                self._fifos[priority] = deque((task,))
+            else:
+                fifo.append(task)
+        self.live += 1
 
     def pop(self) -> Task:
         """Take out the task that starts next.
@@ -99,15 +105,15 @@ class ReadyOrder:
                 key = fifo[0].ready_at_ns + priority * self._ageing_ns
                 heapq.heapreplace(heads, (key, priority))
             if task.state == _READY:
-                self._live -= 1
+                self.live -= 1
                 return task
             self._stale -= 1
 
     def discard_one(self) -> None:
         """Note that one waiting task has ended where it stands."""
-        self._live -= 1
+        self.live -= 1
         self._stale += 1
-        if self._stale > _SPARE and self._stale > self._live:
+        if self._stale > _SPARE and self._stale > self.live:
             self._sweep()
 
     def _sweep(self) -> None:

@@ -65,7 +65,7 @@ class _Record(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True,
 # ---------------------------------------------------------------- stimuli: what happened
 
 
-class TaskSubmitted(_Record, tag="task_submitted", omit_defaults=True):
+class TaskSubmitted(_Record, frozen=True, tag="task_submitted", omit_defaults=True):
     """A task was handed in.
 
     Args:
@@ -87,7 +87,7 @@ class TaskSubmitted(_Record, tag="task_submitted", omit_defaults=True):
     deadline_at_ns: int | None = None
 
 
-class AttemptSucceeded(_Record, tag="attempt_succeeded", omit_defaults=True):
+class AttemptSucceeded(_Record, frozen=True, tag="attempt_succeeded", omit_defaults=True):
     """An attempt's function returned.
 
     Args:
@@ -107,7 +107,7 @@ class AttemptSucceeded(_Record, tag="attempt_succeeded", omit_defaults=True):
     cpu_ns: int | None = None
 
 
-class AttemptFailed(_Record, tag="attempt_failed", omit_defaults=True):
+class AttemptFailed(_Record, frozen=True, tag="attempt_failed", omit_defaults=True):
     """An attempt's function raised.
 
     Args:
@@ -133,25 +133,25 @@ class AttemptFailed(_Record, tag="attempt_failed", omit_defaults=True):
     cpu_ns: int | None = None
 
 
-class CancelRequested(_Record, tag="cancel_requested"):
+class CancelRequested(_Record, frozen=True, tag="cancel_requested"):
     """Somebody wants one task stopped."""
 
     task: int
 
 
-class AbortRequested(_Record, tag="abort_requested"):
+class AbortRequested(_Record, frozen=True, tag="abort_requested"):
     """Somebody wants all pending tasks stopped."""
 
 
-class DrainRequested(_Record, tag="drain_requested"):
+class DrainRequested(_Record, frozen=True, tag="drain_requested"):
     """No more tasks will come; what is there is to be finished."""
 
 
-class TimeElapsed(_Record, tag="time_elapsed"):
+class TimeElapsed(_Record, frozen=True, tag="time_elapsed"):
     """The clock moved on. Early, late and repeated ones are harmless."""
 
 
-class Simultaneous(_Record, tag="simultaneous"):
+class Simultaneous(_Record, frozen=True, tag="simultaneous"):
     """Several stimuli of one and the same instant; the core settles their order (see ``RANK``)."""
 
     stimuli: tuple[
@@ -198,7 +198,7 @@ RANK: Final[dict[type, int]] = {
 # ---------------------------------------------------------------- instructions: what to do
 
 
-class StartAttempt(_Record, tag="start_attempt", omit_defaults=True):
+class StartAttempt(_Record, frozen=True, tag="start_attempt", omit_defaults=True):
     """Run an attempt on a slot.
 
     Args:
@@ -214,7 +214,7 @@ class StartAttempt(_Record, tag="start_attempt", omit_defaults=True):
     timeout_at_ns: int | None = None
 
 
-class DelayTask(_Record, tag="delay_task"):
+class DelayTask(_Record, frozen=True, tag="delay_task"):
     """Keep a task for a retry.
 
     Args:
@@ -230,7 +230,7 @@ class DelayTask(_Record, tag="delay_task"):
     reason: Reason
 
 
-class AbandonAttempt(_Record, tag="abandon_attempt"):
+class AbandonAttempt(_Record, frozen=True, tag="abandon_attempt"):
     """Set the cancellation token of a running attempt whose result no longer counts.
 
     Args:
@@ -249,7 +249,7 @@ class AbandonAttempt(_Record, tag="abandon_attempt"):
     outcome: Outcome
 
 
-class FinishTask(_Record, tag="finish_task", omit_defaults=True):
+class FinishTask(_Record, frozen=True, tag="finish_task", omit_defaults=True):
     """Hand a task's end to whoever waits for it.
 
     Args:
@@ -275,14 +275,14 @@ class FinishTask(_Record, tag="finish_task", omit_defaults=True):
     delayed_ns: int = 0
 
 
-class DropResult(_Record, tag="drop_result"):
+class DropResult(_Record, frozen=True, tag="drop_result"):
     """Throw away what an abandoned attempt brought home; log it where it is an exception."""
 
     task: int
     attempt: int
 
 
-class StopWorkers(_Record, tag="stop_workers"):
+class StopWorkers(_Record, frozen=True, tag="stop_workers"):
     """Nothing is left and nothing will come: let the workers go."""
 
 

@@ -18,13 +18,13 @@ O(1); a wake that finds nothing due costs O(slots), at most once in each shortes
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from typing import Final, assert_never
 
 from runtime.core import records as r
 from runtime.core.backoff import backoff_ns
 from runtime.core.errors import InvalidTransition, TimeWentBack, UnknownTask
 from runtime.core.ready import ReadyOrder
+from runtime.core.records import UNSET, FinishTask, StartAttempt
 from runtime.core.settings import CoreSettings
 from runtime.core.states import ILLEGAL, NEXT, Cause, TaskState
 from runtime.core.task import Task
@@ -38,10 +38,14 @@ _READY: Final = int(TaskState.READY)
 _RUNNING: Final = int(TaskState.RUNNING)
 _DELAYED: Final = int(TaskState.DELAYED)
 _SUCCEEDED: Final = int(TaskState.SUCCEEDED)
+# The table's two busiest cells, looked up once.
+_AFTER_START: Final = NEXT[_READY][Cause.STARTED]
+_AFTER_SUCCESS: Final = NEXT[_RUNNING][Cause.SUCCEEDED]
 
 # One byte for each task number: 0 is unknown, _LIVE is live, anything else is _ENDED + its state.
 _LIVE: Final = 1
 _ENDED: Final = 2
+_ENDED_WELL: Final = _ENDED + _SUCCEEDED
 
 _OUTCOME: Final[dict[int, r.Outcome]] = {
     TaskState.SUCCEEDED: "ok",
@@ -89,20 +93,12 @@ class Core:
         self._wake_at = _NEVER
         self._draining = False
         self._stopped = False
+        self._timeout_ns = settings.timeout_ns
+        self._max_retries = settings.max_retries
         self._counts = [0] * len(TaskState)  # tasks ended, by state
         self._keep = record in ("notable", "all")
         self._keep_all = record == "all"
         self._transitions: list[r.Transition] = []
-        self._handlers: Final[dict[type, Callable[[int, object, _Out], None]]] = {
-            r.TaskSubmitted: self._submitted,
-            r.AttemptSucceeded: self._succeeded,
-            r.AttemptFailed: self._failed,
-            r.CancelRequested: self._cancel_requested,
-            r.AbortRequested: self._abort_requested,
-            r.DrainRequested: self._drain_requested,
-            r.TimeElapsed: self._time_elapsed,
-            r.Simultaneous: self._simultaneous,
-        }  # type: ignore[dict-item]  # each takes the very type it is filed under
 
     # ------------------------------------------------------------ the way in
 
@@ -125,15 +121,16 @@ class Core:
         if now_ns < self._now:
             raise TimeWentBack(now_ns, self._now)
         out: _Out = []
-        try:
-            handler = self._handlers[type(stimulus)]
-        except KeyError:
-            raise TypeError(f"not a stimulus: {stimulus!r}") from None
-        if now_ns < self._wake_at:
-            handler(now_ns, stimulus, out)
-        else:
+        kind = type(stimulus)
+        if now_ns >= self._wake_at:
             self._handle_with_timers(now_ns, stimulus, out)
-        if self._free and self._ready:
+        elif kind is r.AttemptSucceeded:
+            self._succeeded(now_ns, stimulus, out)  # type: ignore[arg-type]  # by its kind
+        elif kind is r.TaskSubmitted:
+            self._submitted(now_ns, stimulus, out)  # type: ignore[arg-type]  # by its kind
+        else:
+            self._take(now_ns, stimulus, out)
+        if self._ready.live and self._free:
             self._dispatch(now_ns, out)
         self._now = now_ns
         if self._draining and not self._tasks and not self._stopped:
@@ -217,8 +214,7 @@ class Core:
             if task.state == _DELAYED:
                 lines.append(f"in backoff until {task.due_at_ns} ns")
         lines.extend(
-            f"attempt {attempt} is abandoned"
-            + (f" and holds slot {slot}" if slot >= 0 else "")
+            f"attempt {attempt} is abandoned" + (f" and holds slot {slot}" if slot >= 0 else "")
             for (owner, attempt), slot in self._abandoned.items()
             if owner == number
         )
@@ -233,7 +229,7 @@ class Core:
             self._simultaneous(now, stimulus, out)
         else:
             self._elapse(now, r.RANK[type(stimulus)], out)
-            self._handlers[type(stimulus)](now, stimulus, out)
+            self._take(now, stimulus, out)
         self._elapse(now, r.RANK_TIME, out)
         self._find_next_wake()
 
@@ -291,8 +287,7 @@ class Core:
         self._wake_at = wake
 
     def _wake_by(self, at_ns: int) -> None:
-        if at_ns < self._wake_at:
-            self._wake_at = at_ns
+        self._wake_at = min(self._wake_at, at_ns)
 
     def _backoff_elapsed(self, now: int, task: Task) -> None:
         before = self._move(task, Cause.BACKOFF_ELAPSED)
@@ -309,6 +304,28 @@ class Core:
 
     # ------------------------------------------------------------ stimuli
 
+    def _take(self, now: int, stimulus: r.Stimulus, out: _Out) -> None:
+        """Let a stimulus happen; timers that come before it have fired."""
+        match stimulus:
+            case r.TaskSubmitted():
+                self._submitted(now, stimulus, out)
+            case r.AttemptSucceeded():
+                self._succeeded(now, stimulus, out)
+            case r.AttemptFailed():
+                self._failed(now, stimulus, out)
+            case r.CancelRequested():
+                self._cancel_requested(now, stimulus, out)
+            case r.AbortRequested():
+                self._abort_requested(now, out)
+            case r.DrainRequested():
+                self._draining = True
+            case r.TimeElapsed():
+                pass  # timers fire in _handle_with_timers; there is nothing else to do
+            case r.Simultaneous():
+                self._simultaneous(now, stimulus, out)
+            case _:
+                assert_never(stimulus)
+
     def _submitted(self, now: int, s: r.TaskSubmitted, out: _Out) -> None:
         number = s.task
         fate = self._fate
@@ -316,17 +333,17 @@ class Core:
             fate.extend(bytes(max(len(fate), number + 1 - len(fate))))
         if number < 1 or fate[number]:
             raise InvalidTransition(s, "its number is taken", self.story(number))
-        settings = self.settings
+        fate[number] = _LIVE
+        timeout = s.timeout_ns
+        retries = s.max_retries
         self._ready_seq = seq = self._ready_seq + 1
-        task = Task(
+        self._tasks[number] = task = Task(
             s,
-            settings.timeout_ns if s.timeout_ns is r.UNSET else s.timeout_ns,
-            settings.max_retries if s.max_retries is r.UNSET else s.max_retries,
+            self._timeout_ns if timeout is UNSET else timeout,
+            self._max_retries if retries is UNSET else retries,
             now,
             seq,
         )
-        fate[number] = _LIVE
-        self._tasks[number] = task
         if self._keep_all:
             self._transitions.append(
                 r.Transition(now, number, None, TaskState.READY, None, detail=s)
@@ -351,19 +368,22 @@ class Core:
         slot = task.slot
         self._slots[slot] = None
         self._free.append(slot)
-        task.running_ns += s.ended_at_ns - s.begun_at_ns
-        task.state = NEXT[_RUNNING][1]
+        task.state = _AFTER_SUCCESS
         self._counts[_SUCCEEDED] += 1
-        self._forget(task, number, _SUCCEEDED)
+        if task.spec.deadline_at_ns is None:
+            del self._tasks[number]
+            self._fate[number] = _ENDED_WELL
+        else:
+            self._forget(task, number, _SUCCEEDED)
         out.append(
-            r.FinishTask(
+            FinishTask(
                 number,
                 "ok",
-                task.attempt,
+                s.attempt,
                 "",
                 slot,
                 task.started_at_ns,
-                task.running_ns,
+                task.running_ns + s.ended_at_ns - s.begun_at_ns,
                 task.queued_ns,
                 task.delayed_ns,
             )
@@ -415,24 +435,18 @@ class Core:
             return
         self._end(now, task, Cause.CANCEL_REQUESTED, "cancelled", out)
 
-    def _abort_requested(self, now: int, s: r.AbortRequested, out: _Out) -> None:
+    def _abort_requested(self, now: int, out: _Out) -> None:
         for task in list(self._tasks.values()):
             if task.state == _RUNNING:
                 task.retries_left = 0
             else:
                 self._end(now, task, Cause.ABORT_REQUESTED, "aborted", out)
 
-    def _drain_requested(self, now: int, s: r.DrainRequested, out: _Out) -> None:
-        self._draining = True
-
-    def _time_elapsed(self, now: int, s: r.TimeElapsed, out: _Out) -> None:
-        """Timers fire in ``_handle_with_timers``; there is nothing else to do."""
-
     def _simultaneous(self, now: int, s: r.Simultaneous, out: _Out) -> None:
         self._check_legal(s)
         for part in sorted(s.stimuli, key=lambda part: r.RANK[type(part)]):
             self._elapse(now, r.RANK[type(part)], out)
-            self._handlers[type(part)](now, part, out)
+            self._take(now, part, out)
 
     def _check_legal(self, stimulus: r.Stimulus) -> None:
         """Raise now what would raise later, when timers have already fired."""
@@ -452,9 +466,7 @@ class Core:
                     key = (part.task, part.attempt)
                     task = self._tasks.get(part.task)
                     runs = (
-                        task is not None
-                        and task.state == _RUNNING
-                        and task.attempt == part.attempt
+                        task is not None and task.state == _RUNNING and task.attempt == part.attempt
                     )
                     if key in seen or not (runs or key in self._abandoned):
                         raise InvalidTransition(
@@ -487,25 +499,27 @@ class Core:
         """
         free = self._free
         ready = self._ready
-        slots = self._slots
-        while free and ready:
+        while free and ready.live:
             task = ready.pop()
             slot = free.pop()
-            slots[slot] = task
-            task.state = NEXT[_READY][0]
+            self._slots[slot] = task
+            task.state = _AFTER_START
             task.attempt = attempt = task.attempt + 1
             task.slot = slot
             task.attempt_at_ns = now
-            task.queued_ns += now - task.ready_at_ns
+            waited = now - task.ready_at_ns
             if attempt == 1:
                 task.started_at_ns = now
-            if task.timeout_ns is None:
+                task.queued_ns = waited
+            else:
+                task.queued_ns += waited
+            limit = task.timeout_ns
+            if limit is None:
                 timeout_at = None
             else:
-                task.timeout_at_ns = timeout_at = now + task.timeout_ns
-                if timeout_at < self._wake_at:
-                    self._wake_at = timeout_at
-            out.append(r.StartAttempt(task.spec.task, attempt, slot, timeout_at))
+                task.timeout_at_ns = timeout_at = now + limit
+                self._wake_at = min(self._wake_at, timeout_at)
+            out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
             if self._keep_all:
                 self._transitions.append(
                     r.Transition(
@@ -598,7 +612,7 @@ class Core:
         self._counts[state] += 1
         self._forget(task, number, state, deadline_fired=cause == Cause.DEADLINE_PASSED)
         out.append(
-            r.FinishTask(
+            FinishTask(
                 number,
                 _OUTCOME[state],
                 task.attempt,

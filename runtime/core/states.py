@@ -147,9 +147,7 @@ ILLEGAL: Final = -1
 #: cell is ignored, ``ILLEGAL`` where it cannot be reached.
 NEXT: Final[tuple[tuple[int, ...], ...]] = tuple(
     tuple(
-        ILLEGAL
-        if isinstance(cell, Illegal)
-        else int(state if isinstance(cell, Ignored) else cell)
+        ILLEGAL if isinstance(cell, Illegal) else int(state if isinstance(cell, Ignored) else cell)
         for cell in (TABLE[state][cause] for cause in Cause)
     )
     for state in TaskState
