@@ -63,12 +63,12 @@ class ReadyOrder:
                 if task.state == _READY:
                     yield task
 
-    def key(self, task: Task) -> tuple[int, int, int]:
-        """The written key of the order, for checks: the smallest starts first."""
+    def key(self, task: Task) -> tuple[int, int]:
+        """The written key of the order, for checks: the smallest starts first, then FIFO."""
         priority = task.spec.priority
         if self._ageing_ns is None:
-            return priority, 0, task.ready_seq
-        return task.ready_at_ns + priority * self._ageing_ns, priority, task.ready_seq
+            return priority, priority
+        return task.ready_at_ns + priority * self._ageing_ns, priority
 
     def push(self, task: Task) -> None:
         """Append a task that has just become ready."""

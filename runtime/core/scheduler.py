@@ -65,6 +65,10 @@ class Core:
         record: which transitions to keep for ``take_transitions``: ``none``; ``notable``, all but
             submissions, starts and successes; or ``all``.
 
+    Attributes:
+        timers_fired: timers that have changed something so far. A wake that leaves it as it was
+            has changed nothing, and a journal need not know of it.
+
     Example:
         >>> core = Core(CoreSettings(max_workers=1))
         >>> core.handle(0, r.TaskSubmitted(task=1))
@@ -80,11 +84,11 @@ class Core:
         self._tasks: dict[int, Task] = {}
         self._fate = bytearray(64)
         self._ready = ReadyOrder(settings.ageing_ns)
-        self._ready_seq = 0
         self._slots: list[Task | None] = [None] * settings.max_workers
         self._free = list(range(settings.max_workers - 1, -1, -1))
         # abandoned attempts: (task, attempt) -> the slot it still holds, or -1
         self._abandoned: dict[tuple[int, int], int] = {}
+        self.timers_fired = 0
         self._replaced = 0  # abandoned attempts whose slot was given to a replacement
         self._backoffs: list[tuple[int, int]] = []  # heap of (due_at_ns, task)
         self._stale_backoffs = 0
@@ -268,6 +272,7 @@ class Core:
             fired = self._tasks.get(number)
             if fired is None:
                 continue  # a timer before it in this very instant ended the task
+            self.timers_fired += 1
             if kind == r.RANK_BACKOFF:
                 self._backoff_elapsed(now, fired)
             elif is_deadline:
@@ -336,13 +341,11 @@ class Core:
         fate[number] = _LIVE
         timeout = s.timeout_ns
         retries = s.max_retries
-        self._ready_seq = seq = self._ready_seq + 1
         self._tasks[number] = task = Task(
             s,
             self._timeout_ns if timeout is UNSET else timeout,
             self._max_retries if retries is UNSET else retries,
             now,
-            seq,
         )
         if self._keep_all:
             self._transitions.append(
@@ -640,7 +643,6 @@ class Core:
 
     def _make_ready(self, now: int, task: Task) -> None:
         task.ready_at_ns = now
-        self._ready_seq = task.ready_seq = self._ready_seq + 1
         self._ready.push(task)
 
     def _release(self, task: Task, ran_ns: int) -> None:

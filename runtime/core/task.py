@@ -18,7 +18,6 @@ class Task(msgspec.Struct, gc=False):
         timeout_ns: limit of one attempt, ``None`` for none.
         retries_left: retries it may still have; an abort sets it to 0.
         ready_at_ns: when it last became ready.
-        ready_seq: its place in the ready order, over all priorities.
         state: where it is, as an int of ``TaskState``.
         attempt: the last attempt started, 0 before the first.
         slot: the slot of that attempt, -1 before the first.
@@ -36,7 +35,6 @@ class Task(msgspec.Struct, gc=False):
     timeout_ns: int | None
     retries_left: int
     ready_at_ns: int
-    ready_seq: int
     state: int = int(TaskState.READY)
     attempt: int = 0
     slot: int = -1
