@@ -9,7 +9,7 @@ At one instant things happen in the order completion, timeout, cancel or abort, 
 submission, dispatch; so a result that arrives exactly on its limit is in time. The core's own
 timers take their place in that order by their due instants, then by task number.
 
-What a call costs: a running attempt's timeout lives in its slot, and ``_wake_at`` is a lower bound
+What a call costs: a running attempt's timeout lives in its slot, and ``wake_at_ns`` is a lower bound
 of all timers, lowered when a timer is set and made exact only when it is reached. So starting and
 finishing an attempt touches no heap, leaves no stale timer behind, and ``next_deadline_ns`` is
 O(1); a wake that finds nothing due costs O(slots), at most once in each shortest timeout.
@@ -66,6 +66,8 @@ class Core:
             submissions, starts and successes; or ``all``.
 
     Attributes:
+        transitions: those recorded and not taken yet.
+        wake_at_ns: what ``next_deadline_ns`` answers, with 2**63 for never.
         timers_fired: timers that have changed something so far. A wake that leaves it as it was
             has changed nothing, and a journal need not know of it.
 
@@ -94,7 +96,7 @@ class Core:
         self._stale_backoffs = 0
         self._deadlines: list[tuple[int, int]] = []  # heap of (deadline_at_ns, task)
         self._stale_deadlines = 0
-        self._wake_at = _NEVER
+        self.wake_at_ns = _NEVER
         self._draining = False
         self._stopped = False
         self._timeout_ns = settings.timeout_ns
@@ -102,7 +104,7 @@ class Core:
         self._counts = [0] * len(TaskState)  # tasks ended, by state
         self._keep = record in ("notable", "all")
         self._keep_all = record == "all"
-        self._transitions: list[r.Transition] = []
+        self.transitions: list[r.Transition] = []
 
     # ------------------------------------------------------------ the way in
 
@@ -126,7 +128,7 @@ class Core:
             raise TimeWentBack(now_ns, self._now)
         out: _Out = []
         kind = type(stimulus)
-        if now_ns >= self._wake_at:
+        if now_ns >= self.wake_at_ns:
             self._handle_with_timers(now_ns, stimulus, out)
         elif kind is r.AttemptSucceeded:
             self._succeeded(now_ns, stimulus, out)  # type: ignore[arg-type]  # by its kind
@@ -148,12 +150,12 @@ class Core:
         Returns:
             An instant, possibly earlier than anything that is due; ``None`` for never.
         """
-        return None if self._wake_at == _NEVER else self._wake_at
+        return None if self.wake_at_ns == _NEVER else self.wake_at_ns
 
     def take_transitions(self) -> list[r.Transition]:
         """Hand over the transitions recorded since the last time."""
-        taken = self._transitions
-        self._transitions = []
+        taken = self.transitions
+        self.transitions = []
         return taken
 
     def record(self, which: str) -> None:
@@ -182,6 +184,18 @@ class Core:
     def outstanding(self) -> int:
         """Attempts that occupy a thread: those on a slot and the abandoned ones that lost theirs."""
         return self.settings.max_workers - len(self._free) + self._replaced
+
+    def running(self) -> list[int]:
+        """The tasks whose attempts are running and count, slot by slot."""
+        return [task.spec.task for task in self._slots if task is not None]
+
+    def live(self) -> list[int]:
+        """The tasks that have not ended."""
+        return list(self._tasks)
+
+    def abandoned_tasks(self) -> list[int]:
+        """The tasks of the abandoned attempts that still run, once for each attempt."""
+        return [number for number, _ in self._abandoned]
 
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state; live ones are counted now, so this is O(live)."""
@@ -289,10 +303,10 @@ class Core:
             wake = self._deadlines[0][0]
         if self._backoffs and self._backoffs[0][0] < wake:
             wake = self._backoffs[0][0]
-        self._wake_at = wake
+        self.wake_at_ns = wake
 
     def _wake_by(self, at_ns: int) -> None:
-        self._wake_at = min(self._wake_at, at_ns)
+        self.wake_at_ns = min(self.wake_at_ns, at_ns)
 
     def _backoff_elapsed(self, now: int, task: Task) -> None:
         before = self._move(task, Cause.BACKOFF_ELAPSED)
@@ -348,7 +362,7 @@ class Core:
             now,
         )
         if self._keep_all:
-            self._transitions.append(
+            self.transitions.append(
                 r.Transition(now, number, None, TaskState.READY, None, detail=s)
             )
         self._ready.push(task)
@@ -392,7 +406,7 @@ class Core:
             )
         )
         if self._keep_all:
-            self._transitions.append(
+            self.transitions.append(
                 r.Transition(
                     now,
                     number,
@@ -424,7 +438,7 @@ class Core:
         if self._keep:
             state = self.state(s.task)
             assert state is not None
-            self._transitions.append(
+            self.transitions.append(
                 r.Transition(
                     now, s.task, state, state, Cause.LATE_COMPLETION, s.attempt, held, detail=s
                 )
@@ -521,10 +535,10 @@ class Core:
                 timeout_at = None
             else:
                 task.timeout_at_ns = timeout_at = now + limit
-                self._wake_at = min(self._wake_at, timeout_at)
+                self.wake_at_ns = min(self.wake_at_ns, timeout_at)
             out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
             if self._keep_all:
-                self._transitions.append(
+                self.transitions.append(
                     r.Transition(
                         now,
                         task.spec.task,
@@ -698,7 +712,7 @@ class Core:
         *,
         abandoned: bool = False,
     ) -> None:
-        self._transitions.append(
+        self.transitions.append(
             r.Transition(
                 now,
                 task.spec.task,

@@ -1,0 +1,68 @@
+"""What a failure is called, whether it is retried, and how long it asks to wait."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from runtime.config import RetryOn, seconds_to_ns
+
+__all__ = ["describe", "type_name"]
+
+_log = logging.getLogger("twinclock")
+
+_NEVER_RETRIED = (KeyboardInterrupt, SystemExit)
+
+
+def type_name(error: BaseException) -> str:
+    """The name of an exception's type, as journals and metrics have it.
+
+    Args:
+        error: an exception.
+
+    Returns:
+        ``module.qualname``, or ``qualname`` alone for a builtin.
+
+    Example:
+        >>> type_name(ValueError("x"))
+        'ValueError'
+    """
+    kind = type(error)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def describe(error: BaseException, retry_on: RetryOn) -> tuple[str, bool, int | None]:
+    """Classify a failure.
+
+    Args:
+        error: what the function raised.
+        retry_on: which failures are retried.
+
+    Returns:
+        Its type's name, whether it may be retried, and the floor for the backoff that it carries
+        in ``retry_after_seconds``, in nanoseconds, or ``None``.
+    """
+    return type_name(error), _is_retryable(error, retry_on), _retry_after_ns(error)
+
+
+def _is_retryable(error: BaseException, retry_on: RetryOn) -> bool:
+    if isinstance(error, _NEVER_RETRIED):
+        return False
+    if isinstance(retry_on, type | tuple):
+        return isinstance(error, retry_on)
+    try:
+        return bool(retry_on(error))
+    except Exception:
+        _log.exception("retry_on raised for %r, which is therefore not retried", error)
+        return False
+
+
+def _retry_after_ns(error: BaseException) -> int | None:
+    seconds = getattr(error, "retry_after_seconds", None)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    return seconds_to_ns(min(seconds, 1e9))

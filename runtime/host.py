@@ -1,0 +1,61 @@
+"""What a pool needs of the clock and the workers under it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
+
+from runtime.core.records import Instruction, Stimulus
+from runtime.engine import Engine, Job, Watch
+from runtime.observers import Relay
+
+__all__ = ["Host"]
+
+
+class Host(Protocol):
+    """Carries out the core's instructions and delivers stimuli to it.
+
+    Attributes:
+        engine: the core with its jobs.
+        refusal: why nothing more is taken, ``None`` while it is; raised by the pool.
+    """
+
+    engine: Engine
+    refusal: Exception | None
+
+    @property
+    def clock(self) -> Literal["wall", "virtual"]:
+        """Which kind of clock it has."""
+
+    @property
+    def epoch_ns(self) -> int:
+        """The epoch nanoseconds at which ``now_ns`` was 0."""
+
+    def observe(self, relay: Relay, *, measure_cpu: bool) -> None:
+        """Serve observers, and measure each attempt's CPU time where they need it."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the pool was made."""
+
+    def epoch_seconds(self, at_ns: int) -> float:
+        """An instant of ``now_ns`` as epoch seconds."""
+
+    def deliver(self, stimulus: Stimulus, payload: Any) -> None:
+        """Hand in a stimulus; it may be decided a little later, by another thread."""
+
+    def decide(self, stimulus: Stimulus) -> list[Instruction]:
+        """Hand in a stimulus and have it decided before this returns; what the core raises
+        comes out here."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """While held, no decision is made: for looking at several things at one instant."""
+
+    def wait(self, watch: Watch, timeout_ns: int | None) -> bool:
+        """Block until the watch is done; ``False`` where the time was up before."""
+
+    def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
+        """Let the calling attempt sleep, at most until its token is set."""
+
+    def close(self, timeout_ns: int | None) -> list[str]:
+        """Let the workers go, once the core has said ``StopWorkers``, and finish what observers
+        are owed; the names of workers that were still running a function when the time was up."""

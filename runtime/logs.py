@@ -1,0 +1,135 @@
+"""Log lines: one for each transition that matters, with task, attempt and pool as fields.
+
+The logger is ``twinclock``. Each record carries ``pool``, ``task_id``, ``task_name``, ``group``,
+``attempt``, ``worker_id``, ``reason`` and ``at`` (epoch seconds of the transition itself, which may
+lie a little before the record's own time), so that a structured formatter can print them.
+
+======== ==========================================================
+DEBUG    submitted, started
+INFO     succeeded, will be retried, cancelled
+WARNING  failed, timed out, attempt abandoned, late result dropped
+======== ==========================================================
+
+The core keeps only transitions that somebody will see: with the logger at WARNING, a success costs
+nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from runtime.core.records import AttemptFailed, Transition
+from runtime.core.states import Cause, TaskState
+from runtime.engine import Engine
+from runtime.errors import TaskCancelledError
+from runtime.observers import Detail
+
+__all__ = ["LogObserver"]
+
+_log = logging.getLogger("twinclock")
+
+_VERB: Final = {
+    TaskState.SUCCEEDED: (logging.INFO, "succeeded"),
+    TaskState.FAILED: (logging.WARNING, "failed"),
+    TaskState.TIMED_OUT: (logging.WARNING, "timed out"),
+    TaskState.CANCELLED: (logging.INFO, "was cancelled"),
+}
+
+
+class LogObserver:
+    """Writes log lines.
+
+    Args:
+        engine: whose tasks; for their names.
+        epoch_seconds: turns an instant of the pool's clock into epoch seconds.
+    """
+
+    def __init__(self, engine: Engine, epoch_seconds: Callable[[int], float]) -> None:
+        self._engine = engine
+        self._epoch_seconds = epoch_seconds
+
+    def detail(self) -> Detail:
+        """Which transitions it needs at present."""
+        if _log.isEnabledFor(logging.INFO):
+            return "all"
+        return "notable" if _log.isEnabledFor(logging.WARNING) else "none"
+
+    def transitions(self, batch: Sequence[Transition]) -> None:
+        """Write a line for each transition that the logger lets through."""
+        for transition in batch:
+            level, what = _describe(transition)
+            if _log.isEnabledFor(level):
+                self._write(level, what, transition)
+
+    def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
+        """Write a line with the traceback; a function that heeded its token is no news."""
+        level = logging.DEBUG if isinstance(error, TaskCancelledError) else logging.WARNING
+        _log.log(
+            level,
+            "attempt %d of %s had been abandoned and raised %r",
+            attempt,
+            task_id,
+            error,
+            exc_info=error,
+            extra={
+                "pool": self._engine.config.name,
+                "task_id": task_id,
+                "attempt": attempt,
+            },
+        )
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def _write(self, level: int, what: str, transition: Transition) -> None:
+        spec = self._engine.jobs[transition.task].spec
+        task_id = self._engine.task_id(transition.task)
+        slot = transition.slot
+        _log.log(
+            level,
+            "task %r (%s) %s",
+            spec.name,
+            task_id,
+            what,
+            extra={
+                "pool": self._engine.config.name,
+                "task_id": task_id,
+                "task_name": spec.name,
+                "group": spec.group,
+                "attempt": transition.attempt,
+                "worker_id": None if slot < 0 else f"worker-{slot + 1}",
+                "reason": transition.reason,
+                "at": self._epoch_seconds(transition.at_ns),
+            },
+        )
+
+
+def _describe(transition: Transition) -> tuple[int, str]:
+    attempt, cause = transition.attempt, transition.cause
+    if cause is None:
+        return logging.DEBUG, "was submitted"
+    if cause == Cause.STARTED:
+        return logging.DEBUG, f"started attempt {attempt}"
+    if cause == Cause.BACKOFF_ELAPSED:
+        return logging.DEBUG, f"is ready for attempt {attempt + 1}"
+    if cause == Cause.LATE_COMPLETION:
+        return logging.WARNING, f"late result of abandoned attempt {attempt} dropped"
+    detail = transition.detail
+    error = f" with {detail.error}" if isinstance(detail, AttemptFailed) else ""
+    if transition.after == TaskState.DELAYED:
+        until = transition.until_ns or 0
+        wait = (until - transition.at_ns) / 1e9
+        if transition.abandoned:
+            return (
+                logging.WARNING,
+                f"abandoned attempt {attempt}, which took too long; next in {wait:g} s",
+            )
+        return logging.INFO, f"failed attempt {attempt}{error}; next in {wait:g} s"
+    level, verb = _VERB[transition.after]
+    reason = f" ({transition.reason})" if transition.reason else ""
+    what = f"{verb} at attempt {attempt}{error}{reason}" if attempt else f"{verb}{reason}"
+    if transition.abandoned:
+        return logging.WARNING, f"{what}; the attempt was abandoned"
+    return level, what

@@ -1,0 +1,240 @@
+"""What happens in a pool, told to those who watch, off the hot path.
+
+A deciding thread only appends facts to a deque. One thread, started with the first fact, takes them
+off in batches, about 50 times a second, and hands them to the journal and to each observer. In
+virtual time there is no such thread: the host calls ``flush`` itself.
+
+Observers observe; they never decide. One that raises is logged once, counted and detached. Where
+facts come faster than observers take them, and more than ``_BACKLOG`` wait, each further decision
+takes a millisecond longer: the pool slows down rather than eat the memory. (It cannot deliver them
+itself: an observer may ask the pool something, and would wait for the very decision it is told of.)
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
+
+from runtime.core.records import Instruction, Stimulus, Transition
+
+if TYPE_CHECKING:
+    from runtime.engine import Engine
+
+__all__ = ["Detail", "Observer", "Relay", "Step", "StepSink"]
+
+_log = logging.getLogger("twinclock")
+
+_TICK_SECONDS: Final = 0.02
+_BACKLOG: Final = 100_000
+_BRAKE_SECONDS: Final = 0.001
+
+_T = TypeVar("_T")
+
+#: One step of the core: the instant, what went in, what came out.
+Step = tuple[int, Stimulus, list[Instruction]]
+
+#: Which transitions an observer needs: none at present; all but submissions, starts and successes;
+#: or all.
+Detail = Literal["none", "notable", "all"]
+_DETAILS: Final[tuple[Detail, ...]] = ("none", "notable", "all")
+
+
+class Observer(Protocol):
+    """Is told what changed, in order, each transition once."""
+
+    def detail(self) -> Detail:
+        """Which transitions it needs at present; asked again now and then."""
+
+    def transitions(self, batch: Sequence[Transition]) -> None:
+        """Take what changed. It may also get transitions that it did not ask for."""
+
+    def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
+        """Take the exception of an abandoned attempt."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class StepSink(Protocol):
+    """Is told what went into the core and what came out: the journal. It must not raise."""
+
+    def write(self, steps: Sequence[Step]) -> None:
+        """Take some steps, in order."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class Relay:
+    """Carries facts from the deciding threads to those who watch.
+
+    Args:
+        engine: whose facts; its core is told which transitions to keep.
+        observers: who is told of transitions.
+        journal: who is told of steps, if anybody.
+        threaded: whether a thread of its own delivers; otherwise ``flush`` does.
+
+    Attributes:
+        observer_errors: observers that raised.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        observers: Sequence[Observer],
+        journal: StepSink | None,
+        *,
+        threaded: bool,
+    ) -> None:
+        self._engine = engine
+        self._observers = list(observers)
+        self._journal = journal
+        self._threaded = threaded
+        self._steps: deque[Step] = deque()
+        self._transitions: deque[Transition] = deque()
+        self._late: deque[tuple[str, int, BaseException]] = deque()
+        self._flushing = allocate_lock()  # guards the observers and the journal
+        self._thread: threading.Thread | None = None
+        self._idle = not threaded
+        self._signal = allocate_lock()
+        self._signal.acquire()
+        self._finishing = False
+        self._closed = False
+        self.observer_errors = 0
+        engine.feed = self
+        self._ask_detail()
+
+    # ------------------------------------------------------------ the deciding thread's side
+
+    def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
+        """Take what went into the core and what came out."""
+        if self._journal is not None:
+            self._steps.append((now_ns, stimulus, instructions))
+            if self._idle or len(self._steps) > _BACKLOG:
+                self._wake()
+
+    def transitions(self, batch: list[Transition]) -> None:
+        """Take what changed."""
+        self._transitions.extend(batch)
+        if self._idle or len(self._transitions) > _BACKLOG:
+            self._wake()
+
+    def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
+        """Take the exception of an abandoned attempt."""
+        self._late.append((task_id, attempt, error))
+        if self._idle:
+            self._wake()
+
+    def _wake(self) -> None:
+        if not self._threaded:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name=f"{self._engine.config.name}-observers", daemon=True
+            )
+            self._idle = False
+            self._thread.start()
+        elif self._idle:
+            self._idle = False
+            with suppress(RuntimeError):
+                self._signal.release()
+        else:
+            time.sleep(_BRAKE_SECONDS)
+
+    # ------------------------------------------------------------ the delivering side
+
+    def _run(self) -> None:
+        signal = self._signal
+        while not self._finishing:
+            signal.acquire(True, _TICK_SECONDS)  # let a batch gather
+            if self.flush() or self._finishing:
+                continue
+            self._idle = True
+            if not (self._steps or self._transitions or self._late or self._finishing):
+                signal.acquire()
+            self._idle = False
+        self._close()
+
+    def flush(self) -> bool:
+        """Deliver what is there.
+
+        Returns:
+            Whether there was anything.
+        """
+        with self._flushing:
+            steps = _take(self._steps)
+            transitions = _take(self._transitions)
+            late = _take(self._late)
+            if steps and self._journal is not None:
+                self._journal.write(steps)
+            for observer in list(self._observers):
+                try:
+                    if transitions:
+                        observer.transitions(transitions)
+                    for task_id, attempt, error in late:
+                        observer.late_exception(task_id, attempt, error)
+                except Exception:
+                    self._detach(observer)
+            self._ask_detail()
+            return bool(steps or transitions or late)
+
+    def finish(self) -> None:
+        """Nothing more will come: deliver the rest and close, in the delivering thread."""
+        self._finishing = True
+        if self._thread is not None:
+            with suppress(RuntimeError):
+                self._signal.release()
+        elif not self._threaded:
+            self._close()
+
+    def join(self) -> None:
+        """Wait until everything is delivered and closed; ``finish`` was called before."""
+        thread = self._thread
+        if thread is None:
+            self._close()
+        elif thread is not threading.current_thread():
+            thread.join()
+
+    def _close(self) -> None:
+        while self.flush():
+            pass
+        with self._flushing:
+            if self._closed:
+                return
+            self._closed = True
+            if self._journal is not None:
+                self._journal.close()
+            for observer in list(self._observers):
+                try:
+                    observer.close()
+                except Exception:
+                    self._detach(observer)
+            self._observers = []
+            self._journal = None
+            self._ask_detail()
+            self._engine.feed = None
+
+    def _detach(self, observer: Observer) -> None:
+        self.observer_errors += 1
+        self._observers.remove(observer)
+        _log.exception("observer %r raised and is told nothing more", observer)
+
+    def _ask_detail(self) -> None:
+        detail: Detail = "none"
+        for observer in list(self._observers):
+            try:
+                detail = max(detail, observer.detail(), key=_DETAILS.index)
+            except Exception:
+                self._detach(observer)
+        self._engine.core.record(detail)
+        self._engine.tap = None if detail == "none" and self._journal is None else self
+
+
+def _take(queue: deque[_T]) -> list[_T]:
+    return [queue.popleft() for _ in range(len(queue))]

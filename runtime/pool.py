@@ -1,0 +1,675 @@
+"""The worker pool's API: one, over any host.
+
+A pool checks what it is given, keeps nothing that the engine does not keep, and decides nothing:
+what happens to a task is the core's word, carried out by the host.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import secrets
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from os import PathLike
+from types import TracebackType
+from typing import Any, Final, Self, get_args
+
+from runtime import interrupts
+from runtime.attempt import here
+from runtime.config import WorkerPoolConfig, check_int, check_seconds, seconds_to_ns
+from runtime.core.records import (
+    UNSET,
+    AbortRequested,
+    CancelRequested,
+    DrainRequested,
+    FinishTask,
+    TaskSubmitted,
+    UnsetType,
+)
+from runtime.core.states import TaskState
+from runtime.core.task import Task
+from runtime.engine import Engine, Job, ReturnWhen, Watch
+from runtime.errors import PoolClosedError, WaitTimeoutError
+from runtime.host import Host
+from runtime.logs import LogObserver
+from runtime.observers import Observer, Relay
+from runtime.recorder import JournalTo, Recorder, describe_host
+from runtime.results import TaskMetrics, TaskResult, TaskStatus, lazy_result
+from runtime.threads import ThreadHost
+
+__all__ = ["WorkerPool"]
+
+_log = logging.getLogger("twinclock")
+_instances = itertools.count(1)
+
+_STATUS_OF_OUTCOME: Final = {
+    "ok": TaskStatus.COMPLETED,
+    "error": TaskStatus.FAILED,
+    "timeout": TaskStatus.FAILED,
+    "cancelled": TaskStatus.CANCELLED,
+}
+_LOWEST: Final = -(1 << 31)
+_HIGHEST: Final = (1 << 31) - 1
+_DIGITS: Final = 19
+_LONGEST_TEXT: Final = 1000
+_NAMED: Final = 5
+
+
+class WorkerPool:
+    """Runs tasks in parallel, with retries, timeouts and an account of each.
+
+    Use it in a ``with`` block: leaving the block waits for all tasks; leaving it by an exception
+    aborts what is pending before it waits.
+
+    Args:
+        config: how it is set up; the default is ``WorkerPoolConfig()``.
+        journal: where to record every decision, for replay: a path or a ``JournalTo``.
+        observers: who is told of every transition (see ``runtime.observers.Observer``); not
+            served where ``config.enable_instrumentation`` is off.
+
+    Raises:
+        TypeError: ``config`` is no ``WorkerPoolConfig``.
+
+    Example:
+        >>> with WorkerPool(WorkerPoolConfig(max_workers=4)) as pool:
+        ...     for n in range(3):
+        ...         _ = pool.submit_task(f"double_{n}", lambda x: x * 2, args=(n,))
+        ...     print([result.result for result in pool.wait_for_all()])
+        [0, 2, 4]
+    """
+
+    def __init__(
+        self,
+        config: WorkerPoolConfig | None = None,
+        *,
+        journal: str | PathLike[str] | JournalTo | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        config = WorkerPoolConfig() if config is None else config
+        if not isinstance(config, WorkerPoolConfig):
+            raise TypeError(f"config={config!r}: a WorkerPoolConfig is needed")
+        self.config = config
+        self._prefix, key_prefix = self._name_run()
+        self._engine = engine = Engine(config, self._prefix, key_prefix)
+        self._jobs = engine.jobs
+        self._numbers = itertools.count(1)
+        self._shut = False
+        self._host = host = self._make_host(engine)
+        self._recorder: Recorder | None = None
+        if journal is not None:
+            to = journal if isinstance(journal, JournalTo) else JournalTo(journal)
+            self._recorder = Recorder(
+                to,
+                describe_host(
+                    engine.core.settings,
+                    pool=config.name,
+                    prefix=self._prefix,
+                    epoch_ns=host.epoch_ns,
+                    clock=host.clock,
+                ),
+            )
+        watching: list[Observer] = []
+        if config.enable_instrumentation:
+            watching = [LogObserver(engine, host.epoch_seconds), *observers]
+        self._relay: Relay | None = None
+        if watching or self._recorder is not None:
+            self._relay = Relay(
+                engine, watching, self._recorder, threaded=host.clock == "wall"
+            )
+            host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
+        self._deliver = host.deliver
+        self._guarded = host.clock == "wall" and interrupts.guard()
+
+    def _name_run(self) -> tuple[str, str]:
+        """What this pool's task ids and idempotency keys begin with."""
+        return f"{self.config.name}-{next(_instances)}.", f"{secrets.token_hex(8)}."
+
+    def _make_host(self, engine: Engine) -> Host:
+        host = ThreadHost(engine)
+        weakref.finalize(self, host.let_go).atexit = False
+        return host
+
+    # ------------------------------------------------------------ submitting
+
+    @interrupts.shielded
+    def submit_task(
+        self,
+        task_name: str,
+        task_fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        priority: int = 0,
+        group: str = "default",
+        timeout: float | None | UnsetType = UNSET,
+        max_retries: int | UnsetType = UNSET,
+        deadline: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Hand in a task.
+
+        Args:
+            task_name: what people call it.
+            task_fn: its function. It may run more than once, so it should be idempotent.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            priority: lower starts first.
+            group: tasks that belong together in metrics and limits.
+            timeout: limit of one attempt in seconds, ``None`` for none; the pool's by default.
+            max_retries: retries after a first attempt; the pool's by default.
+            deadline: the instant by which the task must have ended, in epoch seconds (of the
+                pool's clock: ``pool.now`` is the present).
+            idempotency_key: a key for all its attempts to pass on; one is made by default.
+
+        Returns:
+            The task's id.
+
+        Raises:
+            TypeError: ``task_fn`` is no callable, ``args`` no tuple, ``kwargs`` no mapping, or
+                another argument has the wrong type.
+            ValueError: a number is out of range.
+            PoolClosedError: the pool was shut down; a ``RuntimeError``.
+        """
+        if self._shut or self._host.refusal is not None:
+            self._refuse()
+        if (
+            type(task_name) is not str
+            or type(args) is not tuple
+            or not callable(task_fn)
+            or type(priority) is not int
+            or group != "default"
+            or kwargs is not None
+            or timeout is not UNSET
+            or max_retries is not UNSET
+            or deadline is not None
+            or idempotency_key is not None
+        ):
+            return self._submit_checked(
+                task_name,
+                task_fn,
+                args,
+                kwargs,
+                priority,
+                group,
+                timeout,
+                max_retries,
+                deadline,
+                idempotency_key,
+            )
+        number = next(self._numbers)
+        spec = TaskSubmitted(number, task_name, priority)
+        self._jobs[number] = Job(spec, task_fn, args, None, copy_context())
+        self._deliver(spec, None)
+        return f"{self._prefix}{number}"
+
+    def _submit_checked(
+        self,
+        task_name: str,
+        task_fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        priority: int,
+        group: str,
+        timeout: float | None | UnsetType,
+        max_retries: int | UnsetType,
+        deadline: float | None,
+        idempotency_key: str | None,
+    ) -> str:
+        """``submit_task`` where there is more to look at."""
+        if not isinstance(task_name, str):
+            raise TypeError(f"task_name={task_name!r}: must be a string")
+        if not callable(task_fn):
+            raise TypeError(f"task_fn={task_fn!r}: must be callable")
+        if not isinstance(args, tuple):
+            raise TypeError(f"args={args!r}: must be a tuple, such as (value,)")
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise TypeError(f"kwargs={kwargs!r}: must be a mapping of names to values")
+        if kwargs is not None and not all(isinstance(key, str) for key in kwargs):
+            raise TypeError(f"kwargs={kwargs!r}: its keys must be strings")
+        check_int("priority", priority, _LOWEST, _HIGHEST)
+        if not isinstance(group, str):
+            raise TypeError(f"group={group!r}: must be a string")
+        if not 1 <= len(group) <= _LONGEST_TEXT:
+            raise ValueError(f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters")
+        timeout_ns: int | None | UnsetType = UNSET
+        if timeout is not UNSET:
+            check_seconds("timeout", timeout, optional=True, positive=True)
+            timeout_ns = None if timeout is None else seconds_to_ns(timeout)
+        if max_retries is not UNSET:
+            check_int("max_retries", max_retries, 0)
+        deadline_at_ns = None
+        if deadline is not None:
+            if isinstance(deadline, bool) or not isinstance(deadline, int | float):
+                raise TypeError(f"deadline={deadline!r}: must be an instant in epoch seconds")
+            if not math.isfinite(deadline):
+                raise ValueError(f"deadline={deadline!r}: must be a finite instant")
+            deadline_at_ns = seconds_to_ns(deadline) - self._host.epoch_ns
+        if idempotency_key is not None and not isinstance(idempotency_key, str):
+            raise TypeError(f"idempotency_key={idempotency_key!r}: must be a string")
+        number = next(self._numbers)
+        spec = TaskSubmitted(
+            number, task_name, priority, group, timeout_ns, max_retries, deadline_at_ns
+        )
+        job = Job(spec, task_fn, args, dict(kwargs) if kwargs else None, copy_context())
+        if idempotency_key is not None:
+            job.more().idempotency_key = idempotency_key
+        self._jobs[number] = job
+        self._deliver(spec, None)
+        return f"{self._prefix}{number}"
+
+    def _refuse(self) -> None:
+        if self._host.refusal is not None:
+            raise self._host.refusal
+        raise PoolClosedError(
+            f"the pool {self.config.name!r} was shut down and takes no more tasks; submit inside "
+            f"its with block, or make a new pool"
+        )
+
+    # ------------------------------------------------------------ results
+
+    def get_task_result(self, task_id: str, timeout: float | None = None) -> TaskResult:
+        """The result of one task; waits for it.
+
+        Args:
+            task_id: what ``submit_task`` returned.
+            timeout: how long to wait at most, in seconds; ``None`` for ever. The task itself is
+                not touched.
+
+        Returns:
+            Its result, also where it failed.
+
+        Raises:
+            KeyError: no task of this pool has this id.
+            TimeoutError: it had not ended by then.
+            WouldDeadlockError: called from a task that nobody would be left to serve.
+        """
+        job = self._job(task_id)
+        if job.end is None:
+            timeout_ns = self._timeout_ns(timeout)
+            with self._host.hold():
+                watch = Watch((job.spec.task,) if job.end is None else (), "ALL_COMPLETED")
+                watches = job.more().watches
+                watches.append(watch)
+            if not self._wait(watch, timeout_ns):
+                with self._host.hold():
+                    if watch in watches:
+                        watches.remove(watch)
+                raise WaitTimeoutError(
+                    f"task {job.spec.name!r} ({task_id}) had not ended after {timeout} s; it goes "
+                    f"on",
+                    open_ids=[task_id],
+                )
+        return self._result(job)
+
+    def wait_for_all(
+        self, timeout: float | None = None, return_when: ReturnWhen = "ALL_COMPLETED"
+    ) -> list[TaskResult]:
+        """Wait for every task submitted so far.
+
+        Args:
+            timeout: how long to wait at most, in seconds; ``None`` for ever.
+            return_when: ``ALL_COMPLETED``; ``FIRST_COMPLETED``, when any task has ended; or
+                ``FIRST_EXCEPTION``, when any task did not succeed, or all have ended.
+
+        Returns:
+            The results that are there, in submission order.
+
+        Raises:
+            TimeoutError: the time was up; ``results`` has the results so far and ``open_ids``
+                the ids of the others.
+            ValueError: an unknown ``return_when``.
+            WouldDeadlockError: called from a task, which would wait for itself.
+        """
+        if return_when not in get_args(ReturnWhen):
+            allowed = ", ".join(get_args(ReturnWhen))
+            raise ValueError(f"return_when={return_when!r}: must be one of {allowed}")
+        timeout_ns = self._timeout_ns(timeout)
+        engine = self._engine
+        with self._host.hold():
+            jobs = sorted(self._jobs.items())
+            watch = Watch((n for n, job in jobs if job.end is None), return_when)
+            if return_when == "FIRST_COMPLETED" and len(watch.numbers) < len(jobs):
+                watch.done = True
+            if return_when == "FIRST_EXCEPTION" and not watch.done:
+                watch.done = any(
+                    job.end is not None and job.end.outcome != "ok" for _, job in jobs
+                )
+            if not watch.done:
+                engine.watches.append(watch)
+        if not watch.done and not self._wait(watch, timeout_ns):
+            with self._host.hold():
+                if watch in engine.watches:
+                    engine.watches.remove(watch)
+                open_ids = [engine.task_id(n) for n, job in jobs if job.end is None]
+            raise WaitTimeoutError(
+                f"{len(open_ids)} of {len(jobs)} tasks had not ended after {timeout} s; they go on",
+                [self._result(job) for _, job in jobs if job.end is not None],
+                open_ids,
+            )
+        result = self._result
+        return [result(job) for _, job in jobs if job.end is not None]
+
+    def _wait(self, watch: Watch, timeout_ns: int | None) -> bool:
+        running = here.running
+        if running is None or running[0] is not self._host:
+            return self._host.wait(watch, timeout_ns)
+        waiter = running[1].spec.task
+        engine = self._engine
+        with self._host.hold():
+            engine.check_wait(waiter, watch)
+            engine.waiting.add(waiter)
+        try:
+            return self._host.wait(watch, timeout_ns)
+        finally:
+            with self._host.hold():
+                engine.waiting.discard(waiter)
+
+    def _job(self, task_id: str) -> Job:
+        prefix = self._prefix
+        if isinstance(task_id, str) and task_id.startswith(prefix):
+            digits = task_id[len(prefix) :]
+            if digits.isascii() and digits.isdecimal() and len(digits) < _DIGITS:
+                job = self._jobs.get(int(digits))
+                if job is not None and self._engine.task_id(job.spec.task) == task_id:
+                    return job
+        raise KeyError(task_id)
+
+    @staticmethod
+    def _timeout_ns(timeout: float | None) -> int | None:
+        check_seconds("timeout", timeout, optional=True)
+        return None if timeout is None else seconds_to_ns(timeout)
+
+    def _result(self, job: Job) -> TaskResult:
+        end = job.end
+        assert end is not None
+        task_id = f"{self._prefix}{end.task}"
+        if end.outcome == "ok":
+            return lazy_result(task_id, job.spec.name, job.value, None, self._metrics, job)
+        job.more().fetched = True
+        return lazy_result(task_id, job.spec.name, None, job.value, self._metrics, job)
+
+    # ------------------------------------------------------------ metrics
+
+    @property
+    def now(self) -> float:
+        """The present on the pool's clock, in epoch seconds."""
+        return self._host.epoch_seconds(self._host.now_ns())
+
+    def get_metrics(self) -> dict[str, TaskMetrics]:
+        """What happened to each task so far, all at one instant.
+
+        Returns:
+            The metrics by task id, in submission order.
+        """
+        with self._host.hold():
+            now = self._host.now_ns()
+            jobs = sorted(self._jobs.items())
+            live = {
+                number: self._live_metrics(job, now) for number, job in jobs if job.end is None
+            }
+        prefix = self._prefix
+        return {
+            f"{prefix}{number}": live[number] if number in live else self._metrics(job)
+            for number, job in jobs
+        }
+
+    def get_summary_metrics(self) -> dict[str, Any]:
+        """Totals over all tasks so far, all at one instant.
+
+        Returns:
+            ``total_tasks``; tasks by status: ``pending``, ``running``, ``retrying``,
+            ``completed``, ``failed`` and of those ``timed_out``, ``cancelled``; ``success_rate``
+            of those that ended; ``total_attempts``, ``total_retries``, ``timeouts`` (attempts),
+            ``late_results``, ``abandoned_threads``; ``total_execution_time_ms`` and
+            ``avg_execution_time_ms`` of tasks that ended and had an attempt; ``max_workers``,
+            ``busy_workers``; ``journal_errors`` and ``observer_errors``.
+        """
+        engine = self._engine
+        core = engine.core
+        with self._host.hold():
+            counts = core.counts()
+            unsent = len(self._jobs) - sum(counts.values())  # submitted, not decided yet
+            live = [core.task(number) for number in core.live()]
+            attempts = engine.ended_attempts + sum(task.attempt for task in live if task)
+            tried = engine.ended_started + sum(1 for task in live if task and task.attempt)
+            retrying = counts[TaskState.DELAYED] + sum(
+                1 for task in live if task and task.attempt and task.state == TaskState.READY
+            )
+            running_ms = engine.ended_running_ns / 1e6
+            ended_started = engine.ended_started
+            summary = {
+                "timeouts": engine.timeouts,
+                "late_results": engine.late_results,
+                "abandoned_threads": core.abandoned,
+                "busy_workers": core.busy,
+            }
+        ended = (
+            counts[TaskState.SUCCEEDED]
+            + counts[TaskState.FAILED]
+            + counts[TaskState.TIMED_OUT]
+            + counts[TaskState.CANCELLED]
+        )
+        waiting = counts[TaskState.READY] + counts[TaskState.DELAYED]
+        return {
+            "total_tasks": ended + waiting + counts[TaskState.RUNNING] + unsent,
+            "pending": waiting - retrying + unsent,
+            "running": counts[TaskState.RUNNING],
+            "retrying": retrying,
+            "completed": counts[TaskState.SUCCEEDED],
+            "failed": counts[TaskState.FAILED] + counts[TaskState.TIMED_OUT],
+            "timed_out": counts[TaskState.TIMED_OUT],
+            "cancelled": counts[TaskState.CANCELLED],
+            "success_rate": counts[TaskState.SUCCEEDED] / ended if ended else 0.0,
+            "total_attempts": attempts,
+            "total_retries": attempts - tried,
+            "total_execution_time_ms": running_ms,
+            "avg_execution_time_ms": running_ms / ended_started if ended_started else 0.0,
+            "max_workers": self.config.max_workers,
+            "journal_errors": self._recorder.errors if self._recorder is not None else 0,
+            "observer_errors": self._relay.observer_errors if self._relay is not None else 0,
+            **summary,
+        }
+
+    def _metrics(self, job: Job) -> TaskMetrics:
+        """The metrics of a task that has ended."""
+        end = job.end
+        if end is None:
+            with self._host.hold():
+                return self._live_metrics(job, self._host.now_ns())
+        host = self._host
+        started = end.started_at_ns
+        return TaskMetrics(
+            f"{self._prefix}{end.task}",
+            job.spec.name,
+            _STATUS_OF_OUTCOME[end.outcome],
+            0.0 if started is None else host.epoch_seconds(started),
+            host.epoch_seconds(job.ended_at_ns),
+            end.running_ns / 1e6,
+            max(0, end.attempts - 1),
+            f"worker-{end.slot + 1}" if end.slot >= 0 else None,
+            None if end.outcome == "ok" else str(job.value),
+            end.queued_ns / 1e6,
+            end.delayed_ns / 1e6,
+            job.spec.priority,
+            job.spec.group,
+        )
+
+    def _live_metrics(self, job: Job, now_ns: int) -> TaskMetrics:
+        """The metrics of a task that has not ended; while decisions are held."""
+        number = job.spec.task
+        task = self._engine.core.task(number)
+        metrics = TaskMetrics(
+            f"{self._prefix}{number}",
+            job.spec.name,
+            TaskStatus.PENDING,
+            priority=job.spec.priority,
+            group=job.spec.group,
+        )
+        if task is None:
+            if job.end is not None:
+                return self._metrics(job)
+            return metrics  # on its way to the core
+        _add_live(metrics, task, now_ns)
+        if task.started_at_ns is not None:
+            metrics.start_time = self._host.epoch_seconds(task.started_at_ns)
+        return metrics
+
+    # ------------------------------------------------------------ stopping
+
+    def cancel(self, task_id: str) -> bool:
+        """Stop one task: it ends as cancelled now. If it runs, its token is set and what it
+        brings home is dropped.
+
+        Args:
+            task_id: what ``submit_task`` returned.
+
+        Returns:
+            Whether this ended it; ``False`` where it had ended before.
+
+        Raises:
+            KeyError: no task of this pool has this id.
+        """
+        job = self._job(task_id)
+        self._check_usable()
+        if job.end is not None:
+            return False
+        instructions = self._host.decide(CancelRequested(job.spec.task))
+        return any(type(instruction) is FinishTask for instruction in instructions)
+
+    def abort_pending_tasks(self) -> int:
+        """Cancel what is queued or in backoff; running attempts finish and are not retried. The
+        pool goes on taking tasks.
+
+        Returns:
+            How many were cancelled.
+        """
+        self._check_usable()
+        instructions = self._host.decide(AbortRequested())
+        return sum(
+            type(instruction) is FinishTask and instruction.reason == "aborted"
+            for instruction in instructions
+        )
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Take no new tasks and finish the rest.
+
+        Args:
+            timeout: how long to wait at most, in seconds; ``None`` for ever.
+
+        Returns:
+            Whether everything had ended by then.
+        """
+        timeout_ns = self._timeout_ns(timeout)
+        self._check_usable()
+        self._shut = True
+        self._host.decide(DrainRequested())
+        return self._wait_until_empty(timeout_ns)
+
+    def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None:
+        """Take no new tasks, finish the rest, and let the workers go. May be called again.
+
+        Args:
+            wait: whether to return only when that is done; otherwise it goes on by itself.
+            cancel_futures: whether what is pending is cancelled first.
+        """
+        self._close(wait=wait, abort=cancel_futures, timeout_ns=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        hurry = kind is not None and not issubclass(kind, Exception)  # Ctrl-C, sys.exit
+        grace_ns = seconds_to_ns(self.config.exit_grace_seconds) if hurry else None
+        self._close(wait=True, abort=kind is not None, timeout_ns=grace_ns)
+
+    def _check_usable(self) -> None:
+        if self._host.refusal is not None:
+            raise self._host.refusal
+
+    def _close(self, *, wait: bool, abort: bool, timeout_ns: int | None) -> None:
+        self._shut = True
+        host = self._host
+        if host.refusal is None:
+            host.decide(DrainRequested())
+            if abort:
+                host.decide(AbortRequested())
+        if self._guarded:
+            self._guarded = False
+            interrupts.release()
+        if not wait or host.refusal is not None:
+            return
+        if not self._wait_until_empty(timeout_ns):
+            for number, job in list(self._jobs.items()):
+                if job.end is None:
+                    host.decide(CancelRequested(number))
+        stuck = host.close(timeout_ns)
+        if stuck:
+            _log.warning(
+                "pool %r was shut down while %d abandoned attempts still run: %s",
+                self.config.name,
+                len(stuck),
+                _few(stuck),
+            )
+        self._report_unfetched()
+
+    def _wait_until_empty(self, timeout_ns: int | None) -> bool:
+        with self._host.hold():
+            watch = Watch(
+                (number for number, job in self._jobs.items() if job.end is None), "ALL_COMPLETED"
+            )
+            if not watch.done:
+                self._engine.watches.append(watch)
+        return watch.done or self._wait(watch, timeout_ns)
+
+    def _report_unfetched(self) -> None:
+        """No failure goes unnoticed: say which nobody has fetched."""
+        unfetched = [
+            job
+            for job in self._jobs.values()
+            if job.end is not None
+            and job.end.outcome in ("error", "timeout")
+            and not job.more().fetched
+        ]
+        for job in unfetched:
+            job.more().fetched = True
+        if unfetched:
+            errors = [str(job.value) for job in unfetched if isinstance(job.value, Exception)]
+            _log.error(
+                "pool %r: the failures of %d tasks were never fetched: %s",
+                self.config.name,
+                len(unfetched),
+                _few(errors),
+                exc_info=unfetched[-1].value,
+            )
+
+
+def _add_live(metrics: TaskMetrics, task: Task, now_ns: int) -> None:
+    """Fill in what the core knows of a live task."""
+    metrics.retries_used = max(0, task.attempt - 1)
+    metrics.worker_id = f"worker-{task.slot + 1}" if task.slot >= 0 else None
+    running, queued, delayed = task.running_ns, task.queued_ns, task.delayed_ns
+    match TaskState(task.state):
+        case TaskState.RUNNING:
+            metrics.status = TaskStatus.RUNNING
+            running += now_ns - task.attempt_at_ns
+        case TaskState.DELAYED:
+            metrics.status = TaskStatus.RETRYING
+            delayed += now_ns - task.attempt_at_ns
+        case _:
+            metrics.status = TaskStatus.RETRYING if task.attempt else TaskStatus.PENDING
+            queued += now_ns - task.ready_at_ns
+    metrics.execution_time_ms = running / 1e6
+    metrics.queue_time_ms = queued / 1e6
+    metrics.backoff_time_ms = delayed / 1e6
+
+
+def _few(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED
+    return "; ".join(texts[:_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,522 @@
+"""The thread host: real threads, the monotonic clock.
+
+How threads reach the core, so that nobody waits for a lock on the way:
+
+* A stimulus is appended to the *inbox*, a deque. Then its thread tries the core's lock without
+  waiting. Whoever gets it takes everything in the inbox through the core, for all (*combining*),
+  and looks again after letting go, so that nothing is left behind. A stimulus is stamped when the
+  core takes it: journal order is decision order.
+* A worker that has finished an attempt keeps the first ``StartAttempt`` that comes out for itself;
+  all others leave through one ``SimpleQueue``. A thread is started when the attempts that occupy
+  one outnumber the threads, so there is always a thread for what is on the queue.
+* One *clock thread*, started when first needed, waits for the core's next deadline and is woken
+  only when that comes nearer. It also takes over from a thread that has combined for too long.
+
+What the locks guard: ``_lock`` guards the engine, the thread counts and ``_wake_at``; nothing is
+called under it that waits or that users wrote. Raw locks serve as one-shot signals elsewhere.
+
+An exception in the middle of a decision (a signal handler's, or a bug) leaves the core half-way:
+the pool is then *broken*, says so to all who wait, and decides nothing more. Ctrl-C does not do
+that: see ``runtime.interrupts``.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from _thread import LockType, allocate_lock
+from collections import deque
+from contextlib import AbstractContextManager, suppress
+from contextvars import Context
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Final
+
+from runtime import interrupts
+from runtime.attempt import here
+from runtime.core.records import (
+    AttemptFailed,
+    AttemptSucceeded,
+    DrainRequested,
+    DropResult,
+    Instruction,
+    StartAttempt,
+    Stimulus,
+    StopWorkers,
+    TimeElapsed,
+)
+from runtime.engine import Engine, Job, Raised, Watch
+from runtime.errors import ForkedPoolError, PoolBrokenError
+from runtime.failures import describe
+from runtime.observers import Relay
+
+__all__ = ["ThreadHost"]
+
+_log = logging.getLogger("twinclock")
+
+#: Stimuli that one thread takes through the core before it lets another do it.
+_BATCH: Final = 256
+_NEVER: Final = 1 << 63
+
+# (job, attempt, slot, dispatched_at_ns)
+_Item = tuple[Job, int, int, int]
+
+
+class ThreadHost:
+    """Runs a pool's attempts on threads.
+
+    Args:
+        engine: the core with its jobs.
+    """
+
+    clock: Final = "wall"
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.refusal: Exception | None = None
+        self._relay: Relay | None = None
+        self._measure_cpu = False
+        self._origin_ns = time.monotonic_ns()
+        self._origin_epoch_ns = time.time_ns()
+        self._lock = allocate_lock()
+        self._inbox: deque[tuple[Stimulus, Any]] = deque()
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._threads: dict[int, threading.Thread] = {}  # by their running number
+        self._spawned = 0
+        self._alive = 0
+        self._too_many = False
+        self._stopped = False
+        self._wake_at = _NEVER
+        self._clock_thread: threading.Thread | None = None
+        self._clock_signal = allocate_lock()
+        self._clock_signal.acquire()
+        self._exit_signal = allocate_lock()
+        self._exit_signal.acquire()
+        self._held = _Held(self)
+        self._waiting: set[Watch] = set()
+        self._retry_on = engine.config.retry_on
+        _hosts.add(self)
+
+    def observe(self, relay: Relay, *, measure_cpu: bool) -> None:
+        """Serve observers; measuring CPU time costs 1 us an attempt."""
+        self._relay = relay
+        self._measure_cpu = measure_cpu
+
+    # ------------------------------------------------------------ clock
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the pool was made."""
+        return time.monotonic_ns() - self._origin_ns
+
+    def epoch_seconds(self, at_ns: int) -> float:
+        """An instant of ``now_ns`` as epoch seconds."""
+        return (self._origin_epoch_ns + at_ns) / 1e9
+
+    @property
+    def epoch_ns(self) -> int:
+        """The epoch nanoseconds at which ``now_ns`` was 0."""
+        return self._origin_epoch_ns
+
+    # ------------------------------------------------------------ to the core
+
+    @interrupts.shielded
+    def deliver(self, stimulus: Stimulus, payload: Any) -> None:
+        """Hand in a stimulus; it may be decided a little later, by another thread."""
+        self._inbox.append((stimulus, payload))
+        if self._lock.acquire(False):
+            self._combine(False)
+
+    @interrupts.shielded
+    def decide(self, stimulus: Stimulus) -> list[Instruction]:
+        """Hand in a stimulus and have it decided before this returns."""
+        with self._held:
+            while self._inbox:  # what this thread handed in before comes first
+                self._take_batch(None, False)
+            instructions = self.engine.step(self.now_ns(), stimulus, None)
+            self._carry_out(instructions)
+            return instructions
+
+    def hold(self) -> AbstractContextManager[None]:
+        """While held, no decision is made by anybody else."""
+        return self._held
+
+    @interrupts.shielded
+    def _combine(self, worker: bool) -> _Item | None:
+        """Take the inbox through the core; the lock is held at the start and free at the end.
+
+        A worker may keep one attempt for itself, which is returned.
+        """
+        lock = self._lock
+        inbox = self._inbox
+        mine: _Item | None = None
+        while True:
+            try:
+                mine = self._take_batch(mine, worker)
+            except BaseException as error:
+                self._break(error)
+                inbox.clear()
+                raise
+            finally:
+                lock.release()
+            if not inbox:
+                return mine
+            if mine is not None or not worker:
+                # somebody else's turn: this thread has work of its own
+                self._need_clock_thread()
+                return mine
+            if not lock.acquire(False):
+                return mine
+
+    def _take_batch(self, mine: _Item | None, worker: bool) -> _Item | None:
+        """Take up to ``_BATCH`` stimuli through the core."""
+        engine = self.engine
+        step = engine.step
+        popleft = self._inbox.popleft
+        clock = time.monotonic_ns
+        origin = self._origin_ns
+        for _ in range(_BATCH):
+            try:
+                stimulus, payload = popleft()
+            except IndexError:
+                break
+            if self._stopped and type(stimulus) is TimeElapsed:
+                continue
+            for instruction in step(clock() - origin, stimulus, payload):
+                if type(instruction) is StartAttempt:
+                    number = instruction.task
+                    item = (
+                        engine.jobs[number],
+                        instruction.attempt,
+                        instruction.slot,
+                        clock() - origin,
+                    )
+                    if worker and mine is None:
+                        mine = item
+                    else:
+                        self._hand_out(item)
+                elif type(instruction) is DropResult:
+                    self._too_many = True
+                elif type(instruction) is StopWorkers:
+                    self._stop_workers()
+        wake = engine.core.wake_at_ns
+        if wake < self._wake_at:
+            self._wake_at = wake
+            self._need_clock_thread()
+        return mine
+
+    def _carry_out(self, instructions: list[Instruction]) -> None:
+        for instruction in instructions:
+            if type(instruction) is StartAttempt:
+                job = self.engine.jobs[instruction.task]
+                self._hand_out((job, instruction.attempt, instruction.slot, self.now_ns()))
+            elif type(instruction) is StopWorkers:
+                self._stop_workers()
+        wake = self.engine.core.wake_at_ns
+        if wake < self._wake_at:
+            self._wake_at = wake
+            self._need_clock_thread()
+
+    def _break(self, error: BaseException) -> None:
+        """Give up: the core may be half-way through a decision."""
+        self.refusal = PoolBrokenError(
+            f"the pool {self.engine.config.name!r} was interrupted in the middle of a decision by "
+            f"{error!r} and takes part in nothing more; make a new pool"
+        )
+        self.refusal.__cause__ = error
+        _log.critical("%s", self.refusal)
+        for watch in list(self._waiting):
+            watch.finish()
+        self._stop_workers()
+
+    # ------------------------------------------------------------ workers
+
+    def _hand_out(self, item: _Item) -> None:
+        if self.engine.core.outstanding > self._alive:
+            self._spawn(item)
+        else:
+            self._queue.put(item)
+
+    def _spawn(self, item: _Item) -> None:
+        self._alive += 1
+        self._spawned += 1
+        number = self._spawned
+        thread = threading.Thread(
+            target=self._work,
+            args=(number, item),
+            name=f"{self.engine.config.name}-thread-{number}",
+            daemon=True,
+        )
+        self._threads[number] = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            # the system is out of threads: those that are there take it in turn
+            del self._threads[number]
+            self._alive -= 1
+            self._spawned -= 1
+            if not self._alive:
+                raise
+            _log.warning(
+                "pool %r: no more threads can be started; going on with %d",
+                self.engine.config.name,
+                self._alive,
+            )
+            self._queue.put(item)
+
+    def _work(self, me: int, item: _Item | None) -> None:
+        clock = time.monotonic_ns
+        cpu_clock = time.thread_time_ns if self._measure_cpu else None
+        origin = self._origin_ns
+        inbox = self._inbox
+        lock = self._lock
+        get = self._queue.get
+        cpu: int | None = None
+        while True:
+            if item is None:
+                item = get()
+                if item is None:
+                    break
+            job, attempt, _slot, dispatched_at = item
+            number = job.spec.task
+            fn, args, kwargs, context = job.fn, job.args, job.kwargs, job.context
+            if context is None or args is None:  # cancelled between decision and here
+                fn, args, kwargs, context = _nothing, (), None, _EMPTY
+            here.running = (self, job, attempt)
+            if cpu_clock is not None:
+                cpu = cpu_clock()
+            begun_at = clock() - origin
+            try:
+                if kwargs:
+                    value = context.copy().run(fn, *args, **kwargs)
+                else:
+                    value = context.copy().run(fn, *args)
+            except BaseException as error:
+                ended_at = clock() - origin
+                if cpu_clock is not None and cpu is not None:
+                    cpu = cpu_clock() - cpu
+                traceback = error.__traceback__
+                if traceback is not None:
+                    error.__traceback__ = traceback.tb_next  # without this frame
+                failure = describe(error, self._retry_on)
+                stimulus: Stimulus = AttemptFailed(
+                    number, attempt, dispatched_at, begun_at, ended_at, *failure, cpu
+                )
+                payload: Any = Raised(error)
+                error = traceback = None  # type: ignore[assignment]  # no cycle through this frame
+            else:
+                ended_at = clock() - origin
+                if cpu_clock is not None and cpu is not None:
+                    cpu = cpu_clock() - cpu
+                stimulus = AttemptSucceeded(
+                    number, attempt, dispatched_at, begun_at, ended_at, cpu
+                )
+                payload = value
+                value = None
+            job = item = fn = args = kwargs = context = None  # type: ignore[assignment]
+            here.running = None
+            inbox.append((stimulus, payload))
+            payload = None
+            if lock.acquire(False):
+                item = self._combine(True)
+                if self._too_many and item is None and self._retire():
+                    break
+        with self._held:
+            self._threads.pop(me, None)
+        _signal(self._exit_signal)
+
+    def _retire(self) -> bool:
+        """Whether the calling worker is one too many: its slot was replaced meanwhile."""
+        with self._held:
+            self._too_many = False
+            if self._alive <= self.engine.config.max_workers:
+                return False
+            if self._alive <= self.engine.core.outstanding:
+                return False
+            self._alive -= 1
+            return True
+
+    def _stop_workers(self) -> None:
+        self._stopped = True
+        for _ in range(self._alive):
+            self._queue.put(None)
+        _signal(self._clock_signal)
+        if self._relay is not None:
+            self._relay.finish()
+
+    # ------------------------------------------------------------ time
+
+    def _need_clock_thread(self) -> None:
+        if self._clock_thread is None and not self._stopped:
+            self._clock_thread = threading.Thread(
+                target=self._keep_time, name=f"{self.engine.config.name}-clock", daemon=True
+            )
+            self._clock_thread.start()
+        else:
+            _signal(self._clock_signal)
+
+    def _keep_time(self) -> None:
+        """Wait for the next deadline; take the inbox along when asked to."""
+        while not self._stopped:
+            wait_ns = self._wake_at - self.now_ns()
+            if wait_ns > 0:
+                self._clock_signal.acquire(True, min(wait_ns / 1e9, threading.TIMEOUT_MAX))
+            if self.now_ns() >= self._wake_at:
+                self._wake_at = _NEVER  # set anew after the step that this wake leads to
+                self._inbox.append((TimeElapsed(), None))
+            while self._inbox and self._lock.acquire(False):
+                self._combine(False)
+
+    # ------------------------------------------------------------ waiting
+
+    def wait(self, watch: Watch, timeout_ns: int | None) -> bool:
+        """Block until the watch is done; ``False`` where the time was up before."""
+        signal = allocate_lock()
+        signal.acquire()
+        watch.wake = signal.release
+        if not watch.done and self.refusal is None:
+            self._waiting.add(watch)
+            try:
+                if timeout_ns is None:
+                    signal.acquire()
+                elif timeout_ns > 0:
+                    signal.acquire(True, min(timeout_ns / 1e9, threading.TIMEOUT_MAX))
+            finally:
+                self._waiting.discard(watch)
+        if self.refusal is not None:
+            raise self.refusal
+        return watch.done
+
+    def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
+        """Let the calling attempt sleep, at most until its token is set."""
+        signal = allocate_lock()
+        signal.acquire()
+        wake = partial(_signal, signal)
+        with self._held:
+            extra = job.more()
+            if extra.abandoned_through >= attempt:
+                return
+            extra.wakers.append(wake)
+        signal.acquire(True, min(duration_ns / 1e9, threading.TIMEOUT_MAX))
+        with self._held:
+            if wake in extra.wakers:
+                extra.wakers.remove(wake)
+
+    # ------------------------------------------------------------ the end
+
+    def close(self, timeout_ns: int | None) -> list[str]:
+        """Let the workers go, and finish what observers are owed."""
+        give_up_at = None if timeout_ns is None else self.now_ns() + timeout_ns
+        while True:
+            with self._held:
+                stuck = [self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()]
+                if len(self._threads) <= len(stuck):
+                    break
+            left = -1.0 if give_up_at is None else max(0.0, (give_up_at - self.now_ns()) / 1e9)
+            if not self._exit_signal.acquire(True, left):
+                break
+        if self._relay is not None:
+            self._relay.join()
+        clock_thread = self._clock_thread
+        if clock_thread is not None and clock_thread is not threading.current_thread():
+            _signal(self._clock_signal)
+            clock_thread.join()
+        _hosts.discard(self)
+        return stuck
+
+    def let_go(self) -> None:
+        """Nobody refers to the pool any more: finish what is there, then stop.
+
+        The garbage collector calls this, in any thread and possibly under our own lock; so it
+        takes none, nor one of ``threading``'s.
+        """
+        if self.refusal is None and not self._stopped:
+            with suppress(RuntimeError):  # the interpreter exits, and leave() is called
+                _thread.start_new_thread(self.decide, (DrainRequested(),))
+
+    def leave(self, give_up_at: float) -> None:
+        """The interpreter exits: give what runs until an instant, then leave it behind."""
+        if self.refusal is not None or self._stopped:
+            return
+        self.decide(DrainRequested())
+        with self._held:
+            watch = Watch(
+                (number for number, job in self.engine.jobs.items() if job.end is None),
+                "ALL_COMPLETED",
+            )
+            self.engine.watches.append(watch)
+        grace_ns = max(0, round((give_up_at - time.monotonic()) * 1e9))
+        if not self.wait(watch, grace_ns):
+            names = sorted(self.engine.jobs[number].spec.name for number in watch.numbers)
+            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            _log.warning(
+                "pool %r: the interpreter exits and leaves %d tasks behind: %s",
+                self.engine.config.name,
+                len(names),
+                shown,
+            )
+            if self._relay is not None:
+                self._relay.finish()
+                self._relay.join()
+            return
+        self.close(max(0, round((give_up_at - time.monotonic()) * 1e9)))
+
+
+class _Held:
+    """The core's lock as a context; on leaving, the inbox is taken along."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: ThreadHost) -> None:
+        self._host = host
+
+    @interrupts.shielded
+    def __enter__(self) -> None:
+        self._host._lock.acquire()
+
+    @interrupts.shielded
+    def __exit__(self, *exc: object) -> None:
+        self._host._combine(False)
+
+
+def _nothing() -> None:
+    """Stands in for the function of a task that was cancelled on its way to a worker."""
+
+
+_EMPTY: Final = Context()
+
+
+def _signal(lock: LockType) -> None:
+    """Release a lock that serves as a signal; it may be released already."""
+    with suppress(RuntimeError):
+        lock.release()
+
+
+# ---------------------------------------------------------------- the process
+
+_hosts: weakref.WeakSet[ThreadHost] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for host in list(_hosts):
+        host.refusal = ForkedPoolError(
+            f"the pool {host.engine.config.name!r} was made before this process was forked; its "
+            f"threads are in the parent: make a new pool in the child"
+        )
+    _hosts.clear()
+
+
+def _at_exit() -> None:
+    hosts = list(_hosts)
+    now = time.monotonic()
+    for host in hosts:
+        host.leave(now + host.engine.config.exit_grace_seconds)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)
