@@ -25,10 +25,12 @@ class AttemptHost(Protocol):
 
 
 class _Here(threading.local):
-    running: tuple[AttemptHost, Job, int] | None = None
+    host: AttemptHost | None = None
+    running: tuple[Job, int, int] | None = None
 
 
-#: The attempt that the calling thread runs; hosts set it.
+#: The host that the calling thread works for, and what it runs for it: the job, the attempt's
+#: number and the instant of its dispatch.
 here = _Here()
 
 
@@ -55,7 +57,11 @@ class Attempt:
         """One key for all attempts of the task, to pass on to what must not happen twice."""
         extra = self._job.extra
         own = extra.idempotency_key if extra is not None else None
-        return own if own is not None else f"{self._host.engine.key_prefix}{self._job.spec.task}"
+        return (
+            own
+            if own is not None
+            else f"{self._host.engine.key_prefix}{self._job.spec.task}"
+        )
 
     @property
     def deadline(self) -> float | None:
@@ -116,7 +122,9 @@ def current_attempt() -> Attempt:
         ...     pool.get_task_result(task_id).result
         1
     """
-    running = here.running
-    if running is None:
-        raise RuntimeError("current_attempt() was called outside a task of a WorkerPool")
-    return Attempt(*running)
+    host, running = here.host, here.running
+    if host is None or running is None:
+        raise RuntimeError(
+            "current_attempt() was called outside a task of a WorkerPool"
+        )
+    return Attempt(host, running[0], running[1])

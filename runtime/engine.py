@@ -1,9 +1,10 @@
 """The core with what users handed in beside it: one step of a pool, whatever its clock.
 
-A host takes stimuli in its own way and calls ``step`` for one at a time. The core decides; the
-engine carries out what has no place in a host: it keeps each task's function until its end and its
-result from then on, sets cancellation tokens, wakes who waits, and feeds the observers. What is
-left to the host is ``StartAttempt`` and ``StopWorkers``.
+A host takes stimuli in its own way, and for one at a time calls ``decide`` and then ``carry_out``
+with each instruction that it does not carry out itself. The core decides; the engine does what has
+no place in a host: it keeps each task's function until its end and its result from then on, sets
+cancellation tokens, wakes who waits, and feeds the observers. What is left to the host is
+``StartAttempt`` and ``StopWorkers``.
 
 Values and exceptions never enter the core. A *payload* travels beside the stimulus of its attempt
 and is delivered only if the core ends the task by that very attempt.
@@ -11,7 +12,7 @@ and is delivered only if the core ends the task by that very attempt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, Final, Literal, Protocol
 
@@ -54,7 +55,6 @@ class Extra(msgspec.Struct):
         failures: the exceptions of its attempts so far.
         abandoned_through: the last attempt whose token is set.
         wakers: what wakes a sleeping attempt when its token is set.
-        watches: who waits for this task alone.
         fetched: whether its failure was handed to anybody.
     """
 
@@ -62,7 +62,6 @@ class Extra(msgspec.Struct):
     failures: list[BaseException] = msgspec.field(default_factory=list)
     abandoned_through: int = 0
     wakers: list[Callable[[], None]] = msgspec.field(default_factory=list)
-    watches: list[Watch] = msgspec.field(default_factory=list)
     fetched: bool = False
 
 
@@ -79,6 +78,7 @@ class Job(msgspec.Struct):
         ended_at_ns: when that was.
         value: what the function returned, or the task's error.
         extra: what only some tasks have.
+        watches: who is to be told when it ends.
     """
 
     spec: TaskSubmitted
@@ -90,6 +90,7 @@ class Job(msgspec.Struct):
     ended_at_ns: int = 0
     value: Any = None
     extra: Extra | None = None
+    watches: list[Watch] | None = None
 
     def more(self) -> Extra:
         """The task's ``extra``, made when first needed."""
@@ -100,10 +101,13 @@ class Job(msgspec.Struct):
 
 
 class Watch:
-    """Somebody waits for some tasks.
+    """Somebody waits for some tasks; made by ``Engine.watch``.
+
+    For all of them, it hangs on one task that has not ended, and moves on to the next such task
+    when that one ends: so it costs those tasks nothing on which it does not hang.
 
     Args:
-        numbers: the tasks that have not ended.
+        jobs: the tasks.
         until: what is waited for.
 
     Attributes:
@@ -111,22 +115,38 @@ class Watch:
         wake: called once when it comes true, where a host sets it.
     """
 
-    __slots__ = ("done", "numbers", "until", "wake")
+    __slots__ = ("_rest", "done", "jobs", "numbers", "until", "wake")
 
-    def __init__(self, numbers: Iterable[int], until: ReturnWhen) -> None:
-        self.numbers = set(numbers)
+    def __init__(self, jobs: list[Job], until: ReturnWhen) -> None:
+        self.jobs = jobs
         self.until = until
-        self.done = not self.numbers
+        self.done = False
         self.wake: Callable[[], None] | None = None
+        self.numbers: frozenset[int] = frozenset()
+        self._rest = iter(jobs)
+        if until != "ALL_COMPLETED":
+            self.numbers = frozenset(job.spec.task for job in jobs)
+            self.done = any(
+                job.end is not None and self.ends_by(job.end) for job in jobs
+            )
+        self.move_on()
 
-    def saw(self, number: int, ok: bool) -> None:
-        """Note that a task has ended."""
-        numbers = self.numbers
-        numbers.discard(number)
-        if not numbers or self.until != "ALL_COMPLETED":
-            if self.until == "FIRST_EXCEPTION" and numbers and ok:
+    def ends_by(self, end: FinishTask) -> bool:
+        """Whether the end of one of its tasks is enough."""
+        return self.until == "FIRST_COMPLETED" or (
+            self.until == "FIRST_EXCEPTION" and end.outcome != _OK
+        )
+
+    def move_on(self) -> None:
+        """Hang on the next task that has not ended, or come true."""
+        for job in self._rest:
+            if job.end is None:
+                if job.watches is None:
+                    job.watches = [self]
+                else:
+                    job.watches.append(self)
                 return
-            self.finish()
+        self.finish()
 
     def finish(self) -> None:
         """Make it come true, and wake who waits."""
@@ -139,7 +159,9 @@ class Watch:
 class Feed(Protocol):
     """Where each step's facts go: see ``runtime.observers.Relay``."""
 
-    def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
+    def step(
+        self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]
+    ) -> None:
         """Take what went into the core and what came out; a wake that found nothing to do is
         not told."""
 
@@ -164,14 +186,13 @@ class Engine:
     Attributes:
         core: the core.
         jobs: every task by number, in the order of submission.
-        watches: who waits for more than one task.
         ended_started: tasks that have ended and had an attempt.
         ended_attempts: their attempts, and ``ended_running_ns`` how long they ran.
         timeouts: attempts that were abandoned because their time was up.
         late_results: results of abandoned attempts that were dropped.
         waiting: running tasks that wait for others of this pool.
         feed: where late exceptions go, if anywhere.
-        tap: where each step goes, if anywhere; the same feed, while it needs that.
+        decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions.
     """
 
     def __init__(self, config: WorkerPoolConfig, prefix: str, key_prefix: str) -> None:
@@ -180,7 +201,7 @@ class Engine:
         self.key_prefix = key_prefix
         self.core = Core(config.core_settings())
         self.jobs: dict[int, Job] = {}
-        self.watches: list[Watch] = []
+        self._watches: list[Watch] = []
         self.ended_started = 0
         self.ended_attempts = 0
         self.ended_running_ns = 0
@@ -188,45 +209,60 @@ class Engine:
         self.late_results = 0
         self.waiting: set[int] = set()
         self.feed: Feed | None = None
-        self.tap: Feed | None = None
+        self._tap: Feed | None = None
+        self.decide: Callable[[int, Stimulus], list[Instruction]] = self.core.handle
 
-    def step(self, now_ns: int, stimulus: Stimulus, payload: Any) -> list[Instruction]:
-        """Let the core decide, and carry out what is not the host's.
+    def tap_into(self, tap: Feed | None) -> None:
+        """Tell somebody of each decision from now on, or nobody.
 
         Args:
-            now_ns: the host's clock.
-            stimulus: what happened.
-            payload: what an attempt brought home, its value or its exception; for a
-                ``Simultaneous`` a dict of those by (task, attempt).
-
-        Returns:
-            The core's instructions; ``StartAttempt`` and ``StopWorkers`` are the host's.
-
-        Raises:
-            InvalidTransition: see ``Core.handle``; nothing has changed then.
+            tap: who is told.
         """
+        self._tap = tap
+        self.decide = self.core.handle if tap is None else self._decide_and_tell
+
+    def _decide_and_tell(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         core = self.core
-        tap = self.tap
-        if tap is None:
-            out = core.handle(now_ns, stimulus)
-        else:
-            fired = core.timers_fired
-            out = core.handle(now_ns, stimulus)
+        fired = core.timers_fired
+        out = core.handle(now_ns, stimulus)
+        tap = self._tap
+        if tap is not None:
             if out or type(stimulus) is not TimeElapsed or core.timers_fired != fired:
                 tap.step(now_ns, stimulus, out)
             if core.transitions:
                 tap.transitions(core.take_transitions())
-        for instruction in out:
-            kind = type(instruction)
-            if kind is FinishTask:
-                self._finish(now_ns, instruction, stimulus, payload)  # type: ignore[arg-type]
-            elif kind is not StartAttempt:
-                self._carry_out(instruction, stimulus, payload)
         return out
 
     def task_id(self, number: int) -> str:
         """The public id of a task."""
         return f"{self.prefix}{number}"
+
+    def watch(self, jobs: list[Job], until: ReturnWhen) -> Watch:
+        """Begin to wait for some tasks.
+
+        Args:
+            jobs: the tasks.
+            until: what is waited for.
+
+        Returns:
+            What a host can wait on; to be given to ``unwatch`` where it has not come true.
+        """
+        watch = Watch(jobs, until)
+        if not watch.done and until != "ALL_COMPLETED":
+            self._watches.append(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Stop waiting.
+
+        Args:
+            watch: what ``watch`` returned.
+        """
+        if watch in self._watches:
+            self._watches.remove(watch)
+        for job in watch.jobs:
+            if job.watches is not None and watch in job.watches:
+                job.watches.remove(watch)
 
     def check_wait(self, waiter: int, watch: Watch) -> None:
         """Raise where a running task would wait for ever.
@@ -240,7 +276,8 @@ class Engine:
                 waits for this pool, so that nothing that waits for a slot could ever start.
         """
         who = self.task_id(waiter)
-        if waiter in watch.numbers and (len(watch.numbers) == 1 or watch.until == "ALL_COMPLETED"):
+        itself = any(job.spec.task == waiter for job in watch.jobs)
+        if itself and watch.until == "ALL_COMPLETED":
             raise WouldDeadlockError(f"task {who} waits for itself")
         running = self.core.running()
         if len(running) == self.config.max_workers and all(
@@ -253,38 +290,21 @@ class Engine:
 
     # ------------------------------------------------------------ carrying out
 
-    def _finish(self, now_ns: int, end: FinishTask, stimulus: Stimulus, payload: Any) -> None:
-        number = end.task
-        job = self.jobs[number]
-        ok = end.outcome == _OK
-        if ok:
-            if type(stimulus) is Simultaneous:
-                payload = payload[number, end.attempts]
-            job.value = payload
-        else:
-            if end.outcome == "error":
-                job.more().failures.append(self._exception(stimulus, payload, number, end.attempts))
-            job.value = self._error(job, end)
-        attempts = end.attempts
-        if attempts:
-            self.ended_started += 1
-            self.ended_attempts += attempts
-            self.ended_running_ns += end.running_ns
-        job.fn = job.args = job.kwargs = job.context = None
-        job.ended_at_ns = now_ns
-        job.end = end  # last: whoever sees it sees all the rest
-        extra = job.extra
-        if extra is not None:
-            for watch in extra.watches:
-                watch.saw(number, ok)
-        for watch in self.watches:
-            if number in watch.numbers:
-                watch.saw(number, ok)
-                if watch.done:
-                    self.watches = [other for other in self.watches if other is not watch]
+    def carry_out(
+        self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
+    ) -> None:
+        """Carry out an instruction, as far as it is not the host's.
 
-    def _carry_out(self, instruction: Instruction, stimulus: Stimulus, payload: Any) -> None:
+        Args:
+            now_ns: the instant of the decision.
+            instruction: what came out of it.
+            stimulus: what went into it.
+            payload: what an attempt brought home, its value or a ``Raised``; for a
+                ``Simultaneous`` a dict of those by (task, attempt).
+        """
         match instruction:
+            case FinishTask():
+                self._finish(now_ns, instruction, stimulus, payload)
             case DelayTask(task=number, attempt=attempt, reason="error"):
                 failure = self._exception(stimulus, payload, number, attempt)
                 self.jobs[number].more().failures.append(failure)
@@ -293,7 +313,9 @@ class Engine:
                 if outcome == "timeout":
                     self.timeouts += 1
                     extra.failures.append(
-                        TimeoutError(f"attempt {attempt} of {self.task_id(number)} took too long")
+                        TimeoutError(
+                            f"attempt {attempt} of {self.task_id(number)} took too long"
+                        )
                     )
                 extra.abandoned_through = attempt
                 wakers, extra.wakers = extra.wakers, []
@@ -305,15 +327,56 @@ class Engine:
                 if type(stimulus) is Simultaneous:
                     brought = payload.get((number, attempt))
                 if isinstance(brought, Raised) and self.feed is not None:
-                    self.feed.late_exception(self.task_id(number), attempt, brought.error)
-            case DelayTask() | StartAttempt() | FinishTask() | StopWorkers():
+                    self.feed.late_exception(
+                        self.task_id(number), attempt, brought.error
+                    )
+            case DelayTask() | StartAttempt() | StopWorkers():
                 pass
+
+    def _finish(
+        self, now_ns: int, end: FinishTask, stimulus: Stimulus, payload: Any
+    ) -> None:
+        number = end.task
+        job = self.jobs[number]
+        ok = end.outcome == _OK
+        if ok:
+            if type(stimulus) is Simultaneous:
+                payload = payload[number, end.attempts]
+            job.value = payload
+        else:
+            if end.outcome == "error":
+                job.more().failures.append(
+                    self._exception(stimulus, payload, number, end.attempts)
+                )
+            job.value = self._error(job, end)
+        if end.attempts:
+            self.ended_started += 1
+            self.ended_attempts += end.attempts
+            self.ended_running_ns += end.running_ns
+        job.fn = job.args = job.kwargs = job.context = None
+        job.ended_at_ns = now_ns
+        job.end = end  # last: whoever sees it sees all the rest
+        if job.watches is not None:
+            watches, job.watches = job.watches, None
+            for watch in watches:
+                watch.move_on()
+        if self._watches:
+            self._tell_watches(end)
+
+    def _tell_watches(self, end: FinishTask) -> None:
+        """Tell those who wait for the first of several tasks that one has ended."""
+        for watch in self._watches:
+            if not watch.done and end.task in watch.numbers and watch.ends_by(end):
+                watch.finish()
+        self._watches = [watch for watch in self._watches if not watch.done]
 
     @staticmethod
     def _exception(
         stimulus: Stimulus, payload: Any, number: int, attempt: int
     ) -> BaseException:
-        brought = payload[number, attempt] if type(stimulus) is Simultaneous else payload
+        brought = (
+            payload[number, attempt] if type(stimulus) is Simultaneous else payload
+        )
         assert isinstance(brought, Raised)
         return brought.error
 
@@ -325,11 +388,17 @@ class Engine:
         who = f"task {name!r} ({task_id})"
         kind: type[TaskExecutionError]
         if end.outcome == "error":
-            kind, what = TaskFailedError, f"failed after {tried} ({end.reason}): {last!r}"
+            kind, what = (
+                TaskFailedError,
+                f"failed after {tried} ({end.reason}): {last!r}",
+            )
         elif end.outcome == "timeout":
             kind, what = TaskTimeoutError, f"timed out after {tried} ({end.reason})"
         else:
-            kind, what = TaskCancelledError, f"was cancelled after {tried} ({end.reason})"
+            kind, what = (
+                TaskCancelledError,
+                f"was cancelled after {tried} ({end.reason})",
+            )
         error = kind(f"{who} {what}", task_id, name, end.reason, failures)
         error.__cause__ = last
         return error

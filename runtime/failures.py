@@ -60,7 +60,13 @@ def _is_retryable(error: BaseException, retry_on: RetryOn) -> bool:
 
 
 def _retry_after_ns(error: BaseException) -> int | None:
-    seconds = getattr(error, "retry_after_seconds", None)
+    try:
+        seconds = getattr(error, "retry_after_seconds", None)
+    except Exception:
+        _log.exception(
+            "retry_after_seconds of %s raised and is ignored", type_name(error)
+        )
+        return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     if not math.isfinite(seconds) or seconds < 0:

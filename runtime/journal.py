@@ -270,13 +270,12 @@ class _Reader:
         torn = self._lines.pop()
         if not self._lines:
             raise self._error(
-                1, f"no whole line, so no header; it begins with {torn[:_SHOWN]!r}: not a journal"
+                1,
+                f"no whole line, so no header; it begins with {torn[:_SHOWN]!r}: not a journal",
             )
         header, state = self._read_header(self._lines[0])
         if torn:
-            self._warning = (
-                f"{self._path}, line {len(self._lines) + 1}: the last line is torn and was dropped"
-            )
+            self._warning = f"{self._path}, line {len(self._lines) + 1}: the last line is torn and was dropped"
         footer: Footer | None = None
         records: list[Record] = []
         for number, line in enumerate(self._lines[1:], 2):
@@ -317,7 +316,7 @@ class _Reader:
                 f"twinclock reads; upgrade twinclock",
             )
         state = found[1].decode()
-        start, end = found.span(1)
+        start = found.start(1)
         padded = b"open".ljust(STATE_WIDTH)
         line = line[:start] + padded + line[start + STATE_WIDTH :]
         body = self._checked(1, line)
@@ -328,7 +327,9 @@ class _Reader:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._error(1, f"not a header: {error}") from None
         if header.twinclock_journal < 1:
-            raise self._error(1, f"there is no format version {header.twinclock_journal}")
+            raise self._error(
+                1, f"there is no format version {header.twinclock_journal}"
+            )
         if state not in ("open", "closed", "incomplete"):
             raise self._error(1, f"state {state!r} is none of open, closed, incomplete")
         return header, state  # type: ignore[return-value]  # just checked
@@ -338,7 +339,8 @@ class _Reader:
         found = _CRC.search(line)
         if found is None:
             raise self._error(
-                number, f"no journal's line (it does not end in a crc): {line[:_SHOWN]!r}"
+                number,
+                f"no journal's line (it does not end in a crc): {line[:_SHOWN]!r}",
             )
         body = line[: found.start()] + b"}"
         self._crc = zlib.crc32(body, self._crc)
@@ -354,7 +356,9 @@ class _Reader:
         try:
             record = _decode_record(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._damage or self._error(number, f"not a journal's step: {error}") from None
+            raise self._damage or self._error(
+                number, f"not a journal's step: {error}"
+            ) from None
         if record.n != expected:
             raise self._damage or self._error(
                 number, f"step {record.n} stands where step {expected} belongs"
@@ -365,10 +369,13 @@ class _Reader:
         try:
             footer = _decode_footer(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._damage or self._error(number, f"not a footer: {error}") from None
+            raise self._damage or self._error(
+                number, f"not a footer: {error}"
+            ) from None
         if footer.records != records:
             raise self._damage or self._error(
-                number, f"the footer counts {footer.records} steps, but there are {records}"
+                number,
+                f"the footer counts {footer.records} steps, but there are {records}",
             )
         return footer
 
@@ -386,7 +393,8 @@ class _Reader:
         if footer is None:
             if state == "closed":
                 raise self._error(
-                    last, "the journal was closed, but its footer is missing: it was cut off here"
+                    last,
+                    "the journal was closed, but its footer is missing: it was cut off here",
                 )
             self._warning = self._warning or (
                 f"{self._path}: the journal was not closed (its process was killed or still runs); "

@@ -77,7 +77,7 @@ class Relay:
     Args:
         engine: whose facts; its core is told which transitions to keep.
         observers: who is told of transitions.
-        journal: who is told of steps, if anybody.
+        sinks: who is told of steps: the journal, a digest.
         threaded: whether a thread of its own delivers; otherwise ``flush`` does.
 
     Attributes:
@@ -88,13 +88,13 @@ class Relay:
         self,
         engine: Engine,
         observers: Sequence[Observer],
-        journal: StepSink | None,
+        sinks: Sequence[StepSink],
         *,
         threaded: bool,
     ) -> None:
         self._engine = engine
         self._observers = list(observers)
-        self._journal = journal
+        self._sinks = list(sinks)
         self._threaded = threaded
         self._steps: deque[Step] = deque()
         self._transitions: deque[Transition] = deque()
@@ -112,9 +112,11 @@ class Relay:
 
     # ------------------------------------------------------------ the deciding thread's side
 
-    def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
+    def step(
+        self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]
+    ) -> None:
         """Take what went into the core and what came out."""
-        if self._journal is not None:
+        if self._sinks:
             self._steps.append((now_ns, stimulus, instructions))
             if self._idle or len(self._steps) > _BACKLOG:
                 self._wake()
@@ -136,7 +138,9 @@ class Relay:
             return
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._run, name=f"{self._engine.config.name}-observers", daemon=True
+                target=self._run,
+                name=f"{self._engine.config.name}-observers",
+                daemon=True,
             )
             self._idle = False
             self._thread.start()
@@ -171,8 +175,9 @@ class Relay:
             steps = _take(self._steps)
             transitions = _take(self._transitions)
             late = _take(self._late)
-            if steps and self._journal is not None:
-                self._journal.write(steps)
+            if steps:
+                for sink in self._sinks:
+                    sink.write(steps)
             for observer in list(self._observers):
                 try:
                     if transitions:
@@ -208,15 +213,15 @@ class Relay:
             if self._closed:
                 return
             self._closed = True
-            if self._journal is not None:
-                self._journal.close()
+            for sink in self._sinks:
+                sink.close()
             for observer in list(self._observers):
                 try:
                     observer.close()
                 except Exception:
                     self._detach(observer)
             self._observers = []
-            self._journal = None
+            self._sinks = []
             self._ask_detail()
             self._engine.feed = None
 
@@ -233,7 +238,7 @@ class Relay:
             except Exception:
                 self._detach(observer)
         self._engine.core.record(detail)
-        self._engine.tap = None if detail == "none" and self._journal is None else self
+        self._engine.tap_into(None if detail == "none" and not self._sinks else self)
 
 
 def _take(queue: deque[_T]) -> list[_T]:

@@ -11,8 +11,8 @@ import logging
 import math
 import secrets
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
 from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Self, get_args
@@ -35,7 +35,7 @@ from runtime.engine import Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver
-from runtime.observers import Observer, Relay
+from runtime.observers import Observer, Relay, StepSink
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult, TaskStatus, lazy_result
 from runtime.threads import ThreadHost
@@ -51,6 +51,8 @@ _STATUS_OF_OUTCOME: Final = {
     "timeout": TaskStatus.FAILED,
     "cancelled": TaskStatus.CANCELLED,
 }
+# One for all tasks whose submitter has set no context variable; never run in, only copied.
+_NO_CONTEXT: Final = Context()
 _LOWEST: Final = -(1 << 31)
 _HIGHEST: Final = (1 << 31) - 1
 _DIGITS: Final = 19
@@ -114,12 +116,16 @@ class WorkerPool:
         watching: list[Observer] = []
         if config.enable_instrumentation:
             watching = [LogObserver(engine, host.epoch_seconds), *observers]
+        sinks = [
+            *self._own_sinks(),
+            *([self._recorder] if self._recorder is not None else []),
+        ]
         self._relay: Relay | None = None
-        if watching or self._recorder is not None:
-            self._relay = Relay(
-                engine, watching, self._recorder, threaded=host.clock == "wall"
+        if watching or sinks:
+            self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
+            host.observe(
+                self._relay, measure_cpu=self._recorder is not None or bool(observers)
             )
-            host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
         self._deliver = host.deliver
         self._guarded = host.clock == "wall" and interrupts.guard()
 
@@ -131,6 +137,10 @@ class WorkerPool:
         host = ThreadHost(engine)
         weakref.finalize(self, host.let_go).atexit = False
         return host
+
+    def _own_sinks(self) -> list[StepSink]:
+        """Who is told of steps besides the journal."""
+        return []
 
     # ------------------------------------------------------------ submitting
 
@@ -200,7 +210,10 @@ class WorkerPool:
             )
         number = next(self._numbers)
         spec = TaskSubmitted(number, task_name, priority)
-        self._jobs[number] = Job(spec, task_fn, args, None, copy_context())
+        context = copy_context()
+        self._jobs[number] = Job(
+            spec, task_fn, args, None, context if context else _NO_CONTEXT
+        )
         self._deliver(spec, None)
         return f"{self._prefix}{number}"
 
@@ -232,7 +245,9 @@ class WorkerPool:
         if not isinstance(group, str):
             raise TypeError(f"group={group!r}: must be a string")
         if not 1 <= len(group) <= _LONGEST_TEXT:
-            raise ValueError(f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters")
+            raise ValueError(
+                f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters"
+            )
         timeout_ns: int | None | UnsetType = UNSET
         if timeout is not UNSET:
             check_seconds("timeout", timeout, optional=True, positive=True)
@@ -242,7 +257,9 @@ class WorkerPool:
         deadline_at_ns = None
         if deadline is not None:
             if isinstance(deadline, bool) or not isinstance(deadline, int | float):
-                raise TypeError(f"deadline={deadline!r}: must be an instant in epoch seconds")
+                raise TypeError(
+                    f"deadline={deadline!r}: must be an instant in epoch seconds"
+                )
             if not math.isfinite(deadline):
                 raise ValueError(f"deadline={deadline!r}: must be a finite instant")
             deadline_at_ns = seconds_to_ns(deadline) - self._host.epoch_ns
@@ -289,19 +306,14 @@ class WorkerPool:
         if job.end is None:
             timeout_ns = self._timeout_ns(timeout)
             with self._host.hold():
-                watch = Watch((job.spec.task,) if job.end is None else (), "ALL_COMPLETED")
-                watches = job.more().watches
-                watches.append(watch)
+                watch = self._engine.watch([job], "ALL_COMPLETED")
             if not self._wait(watch, timeout_ns):
-                with self._host.hold():
-                    if watch in watches:
-                        watches.remove(watch)
                 raise WaitTimeoutError(
                     f"task {job.spec.name!r} ({task_id}) had not ended after {timeout} s; it goes "
                     f"on",
                     open_ids=[task_id],
                 )
-        return self._result(job)
+        return self._results((job,))[0]
 
     def wait_for_all(
         self, timeout: float | None = None, return_when: ReturnWhen = "ALL_COMPLETED"
@@ -329,42 +341,36 @@ class WorkerPool:
         engine = self._engine
         with self._host.hold():
             jobs = sorted(self._jobs.items())
-            watch = Watch((n for n, job in jobs if job.end is None), return_when)
-            if return_when == "FIRST_COMPLETED" and len(watch.numbers) < len(jobs):
-                watch.done = True
-            if return_when == "FIRST_EXCEPTION" and not watch.done:
-                watch.done = any(
-                    job.end is not None and job.end.outcome != "ok" for _, job in jobs
-                )
-            if not watch.done:
-                engine.watches.append(watch)
-        if not watch.done and not self._wait(watch, timeout_ns):
-            with self._host.hold():
-                if watch in engine.watches:
-                    engine.watches.remove(watch)
-                open_ids = [engine.task_id(n) for n, job in jobs if job.end is None]
+            watch = engine.watch([job for _, job in jobs], return_when)
+        if not self._wait(watch, timeout_ns):
+            open_ids = [engine.task_id(n) for n, job in jobs if job.end is None]
             raise WaitTimeoutError(
                 f"{len(open_ids)} of {len(jobs)} tasks had not ended after {timeout} s; they go on",
-                [self._result(job) for _, job in jobs if job.end is not None],
+                self._results(job for _, job in jobs),
                 open_ids,
             )
-        result = self._result
-        return [result(job) for _, job in jobs if job.end is not None]
+        return self._results(job for _, job in jobs)
 
     def _wait(self, watch: Watch, timeout_ns: int | None) -> bool:
-        running = here.running
-        if running is None or running[0] is not self._host:
-            return self._host.wait(watch, timeout_ns)
-        waiter = running[1].spec.task
-        engine = self._engine
-        with self._host.hold():
-            engine.check_wait(waiter, watch)
-            engine.waiting.add(waiter)
+        """Wait, from outside or from a task of this very pool."""
+        if watch.done:
+            return True
+        engine, host = self._engine, self._host
+        waiter = (
+            here.running[0].spec.task if here.running and here.host is host else None
+        )
         try:
-            return self._host.wait(watch, timeout_ns)
+            if waiter is not None:
+                with host.hold():
+                    engine.check_wait(waiter, watch)
+                    engine.waiting.add(waiter)
+            return host.wait(watch, timeout_ns)
         finally:
-            with self._host.hold():
-                engine.waiting.discard(waiter)
+            if waiter is not None or not watch.done:
+                with host.hold():
+                    engine.unwatch(watch)
+                    if waiter is not None:
+                        engine.waiting.discard(waiter)
 
     def _job(self, task_id: str) -> Job:
         prefix = self._prefix
@@ -381,14 +387,26 @@ class WorkerPool:
         check_seconds("timeout", timeout, optional=True)
         return None if timeout is None else seconds_to_ns(timeout)
 
-    def _result(self, job: Job) -> TaskResult:
-        end = job.end
-        assert end is not None
-        task_id = f"{self._prefix}{end.task}"
-        if end.outcome == "ok":
-            return lazy_result(task_id, job.spec.name, job.value, None, self._metrics, job)
-        job.more().fetched = True
-        return lazy_result(task_id, job.spec.name, None, job.value, self._metrics, job)
+    def _results(self, jobs: Iterable[Job]) -> list[TaskResult]:
+        """The results of those that have ended."""
+        complete = self._complete
+        results = []
+        for job in jobs:
+            end = job.end
+            if end is None:
+                continue
+            if end.outcome == "ok":
+                results.append(lazy_result(job.value, None, complete, job))
+            else:
+                job.more().fetched = True
+                results.append(lazy_result(None, job.value, complete, job))
+        return results
+
+    def _complete(self, result: TaskResult, job: Job) -> None:
+        """Fill in what a result was made without."""
+        result.task_id = self._engine.task_id(job.spec.task)
+        result.task_name = job.spec.name
+        result.metrics = self._metrics(job)
 
     # ------------------------------------------------------------ metrics
 
@@ -407,7 +425,9 @@ class WorkerPool:
             now = self._host.now_ns()
             jobs = sorted(self._jobs.items())
             live = {
-                number: self._live_metrics(job, now) for number, job in jobs if job.end is None
+                number: self._live_metrics(job, now)
+                for number, job in jobs
+                if job.end is None
             }
         prefix = self._prefix
         return {
@@ -430,12 +450,20 @@ class WorkerPool:
         core = engine.core
         with self._host.hold():
             counts = core.counts()
-            unsent = len(self._jobs) - sum(counts.values())  # submitted, not decided yet
+            unsent = len(self._jobs) - sum(
+                counts.values()
+            )  # submitted, not decided yet
             live = [core.task(number) for number in core.live()]
-            attempts = engine.ended_attempts + sum(task.attempt for task in live if task)
-            tried = engine.ended_started + sum(1 for task in live if task and task.attempt)
+            attempts = engine.ended_attempts + sum(
+                task.attempt for task in live if task
+            )
+            tried = engine.ended_started + sum(
+                1 for task in live if task and task.attempt
+            )
             retrying = counts[TaskState.DELAYED] + sum(
-                1 for task in live if task and task.attempt and task.state == TaskState.READY
+                1
+                for task in live
+                if task and task.attempt and task.state == TaskState.READY
             )
             running_ms = engine.ended_running_ns / 1e6
             ended_started = engine.ended_started
@@ -465,10 +493,16 @@ class WorkerPool:
             "total_attempts": attempts,
             "total_retries": attempts - tried,
             "total_execution_time_ms": running_ms,
-            "avg_execution_time_ms": running_ms / ended_started if ended_started else 0.0,
+            "avg_execution_time_ms": running_ms / ended_started
+            if ended_started
+            else 0.0,
             "max_workers": self.config.max_workers,
-            "journal_errors": self._recorder.errors if self._recorder is not None else 0,
-            "observer_errors": self._relay.observer_errors if self._relay is not None else 0,
+            "journal_errors": self._recorder.errors
+            if self._recorder is not None
+            else 0,
+            "observer_errors": self._relay.observer_errors
+            if self._relay is not None
+            else 0,
             **summary,
         }
 
@@ -621,12 +655,8 @@ class WorkerPool:
 
     def _wait_until_empty(self, timeout_ns: int | None) -> bool:
         with self._host.hold():
-            watch = Watch(
-                (number for number, job in self._jobs.items() if job.end is None), "ALL_COMPLETED"
-            )
-            if not watch.done:
-                self._engine.watches.append(watch)
-        return watch.done or self._wait(watch, timeout_ns)
+            watch = self._engine.watch(list(self._jobs.values()), "ALL_COMPLETED")
+        return self._wait(watch, timeout_ns)
 
     def _report_unfetched(self) -> None:
         """No failure goes unnoticed: say which nobody has fetched."""
@@ -640,7 +670,9 @@ class WorkerPool:
         for job in unfetched:
             job.more().fetched = True
         if unfetched:
-            errors = [str(job.value) for job in unfetched if isinstance(job.value, Exception)]
+            errors = [
+                str(job.value) for job in unfetched if isinstance(job.value, Exception)
+            ]
             _log.error(
                 "pool %r: the failures of %d tasks were never fetched: %s",
                 self.config.name,

@@ -193,7 +193,9 @@ def _open_new(path: Path) -> int:
     number = 1
     while True:
         try:
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            return os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+            )
         except FileExistsError:
             if not path.is_file():
                 raise  # a device or a folder: nothing that could be moved away

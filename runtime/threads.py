@@ -31,6 +31,7 @@ import time
 import weakref
 from _thread import LockType, allocate_lock
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from contextvars import Context
 from functools import partial
@@ -44,6 +45,7 @@ from runtime.core.records import (
     AttemptSucceeded,
     DrainRequested,
     DropResult,
+    FinishTask,
     Instruction,
     StartAttempt,
     Stimulus,
@@ -63,8 +65,8 @@ _log = logging.getLogger("twinclock")
 _BATCH: Final = 256
 _NEVER: Final = 1 << 63
 
-# (job, attempt, slot, dispatched_at_ns)
-_Item = tuple[Job, int, int, int]
+# (job, attempt, dispatched_at_ns)
+_Item = tuple[Job, int, int]
 
 
 class ThreadHost:
@@ -99,6 +101,7 @@ class ThreadHost:
         self._exit_signal.acquire()
         self._held = _Held(self)
         self._waiting: set[Watch] = set()
+        self._enter = self._make_enter()
         self._retry_on = engine.config.retry_on
         _hosts.add(self)
 
@@ -127,99 +130,144 @@ class ThreadHost:
     @interrupts.shielded
     def deliver(self, stimulus: Stimulus, payload: Any) -> None:
         """Hand in a stimulus; it may be decided a little later, by another thread."""
-        self._inbox.append((stimulus, payload))
-        if self._lock.acquire(False):
-            self._combine(False)
+        self._enter(stimulus, payload, False)
 
     @interrupts.shielded
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns."""
         with self._held:
-            while self._inbox:  # what this thread handed in before comes first
-                self._take_batch(None, False)
-            instructions = self.engine.step(self.now_ns(), stimulus, None)
-            self._carry_out(instructions)
-            return instructions
+            self._take_inbox()  # what was handed in before comes first
+            return self._take(stimulus, None)
+
+    def _take(self, stimulus: Stimulus, payload: Any) -> list[Instruction]:
+        """Take one stimulus through the core."""
+        engine = self.engine
+        now = self.now_ns()
+        instructions = engine.decide(now, stimulus)
+        for instruction in instructions:
+            if type(instruction) is StartAttempt:
+                self._hand_out(engine.jobs[instruction.task], instruction.attempt)
+            else:
+                engine.carry_out(now, instruction, stimulus, payload)
+                self._carry_out(instruction)
+        self._mind_clock()
+        return instructions
+
+    def _mind_clock(self) -> None:
+        wake = self.engine.core.wake_at_ns
+        if wake < self._wake_at:
+            self._wake_at = wake
+            self._need_clock_thread()
 
     def hold(self) -> AbstractContextManager[None]:
         """While held, no decision is made by anybody else."""
         return self._held
 
-    @interrupts.shielded
-    def _combine(self, worker: bool) -> _Item | None:
-        """Take the inbox through the core; the lock is held at the start and free at the end.
-
-        A worker may keep one attempt for itself, which is returned.
-        """
-        lock = self._lock
+    def _make_enter(self) -> Callable[[Stimulus, Any, bool], _Item | None]:
+        """The way to the core. A closure, with its loop written out: this is what a task costs."""
         inbox = self._inbox
-        mine: _Item | None = None
-        while True:
-            try:
-                mine = self._take_batch(mine, worker)
-            except BaseException as error:
-                self._break(error)
-                inbox.clear()
-                raise
-            finally:
-                lock.release()
-            if not inbox:
-                return mine
-            if mine is not None or not worker:
-                # somebody else's turn: this thread has work of its own
-                self._need_clock_thread()
-                return mine
-            if not lock.acquire(False):
-                return mine
-
-    def _take_batch(self, mine: _Item | None, worker: bool) -> _Item | None:
-        """Take up to ``_BATCH`` stimuli through the core."""
+        append, popleft = inbox.append, inbox.popleft
+        acquire, release = self._lock.acquire, self._lock.release
         engine = self.engine
-        step = engine.step
-        popleft = self._inbox.popleft
+        carry_out, jobs, core = engine.carry_out, engine.jobs, engine.core
         clock = time.monotonic_ns
         origin = self._origin_ns
-        for _ in range(_BATCH):
-            try:
-                stimulus, payload = popleft()
-            except IndexError:
-                break
-            if self._stopped and type(stimulus) is TimeElapsed:
-                continue
-            for instruction in step(clock() - origin, stimulus, payload):
-                if type(instruction) is StartAttempt:
-                    number = instruction.task
-                    item = (
-                        engine.jobs[number],
-                        instruction.attempt,
-                        instruction.slot,
-                        clock() - origin,
-                    )
-                    if worker and mine is None:
-                        mine = item
-                    else:
-                        self._hand_out(item)
-                elif type(instruction) is DropResult:
-                    self._too_many = True
-                elif type(instruction) is StopWorkers:
-                    self._stop_workers()
-        wake = engine.core.wake_at_ns
-        if wake < self._wake_at:
-            self._wake_at = wake
-            self._need_clock_thread()
-        return mine
+        hand_out = self._hand_out
 
-    def _carry_out(self, instructions: list[Instruction]) -> None:
-        for instruction in instructions:
-            if type(instruction) is StartAttempt:
-                job = self.engine.jobs[instruction.task]
-                self._hand_out((job, instruction.attempt, instruction.slot, self.now_ns()))
-            elif type(instruction) is StopWorkers:
-                self._stop_workers()
-        wake = self.engine.core.wake_at_ns
-        if wake < self._wake_at:
-            self._wake_at = wake
-            self._need_clock_thread()
+        @interrupts.shielded
+        def enter(stimulus: Stimulus, payload: Any, worker: bool) -> _Item | None:
+            """Take a stimulus through the core, and all others that are there; or leave it to
+            the thread that holds the core.
+
+            Returns:
+                An attempt that the calling worker is to run next, if it got one.
+            """
+            if not acquire(False):
+                append((stimulus, payload))
+                if not acquire(False):
+                    return None  # whoever holds it looks again after letting go
+                if not inbox:
+                    release()
+                    return None
+                stimulus, payload = popleft()
+            elif inbox:
+                append((stimulus, payload))
+                stimulus, payload = popleft()
+            mine: _Item | None = None
+            taken = 0
+            while True:
+                try:
+                    while True:
+                        now = clock() - origin
+                        for instruction in engine.decide(now, stimulus):
+                            if type(instruction) is StartAttempt:
+                                if worker and mine is None:
+                                    mine = (
+                                        jobs[instruction.task],
+                                        instruction.attempt,
+                                        now,
+                                    )
+                                else:
+                                    hand_out(
+                                        jobs[instruction.task], instruction.attempt
+                                    )
+                            else:
+                                carry_out(now, instruction, stimulus, payload)
+                                if type(instruction) is not FinishTask:
+                                    self._carry_out(instruction)
+                        if not inbox:
+                            break
+                        taken += 1
+                        if taken >= _BATCH and (mine is not None or not worker):
+                            break  # it is somebody else's turn: this thread has work of its own
+                        stimulus, payload = popleft()
+                    if core.wake_at_ns < self._wake_at:
+                        self._mind_clock()
+                except BaseException as error:
+                    self._break(error)
+                    raise
+                finally:
+                    release()
+                if not inbox:
+                    return mine
+                if taken >= _BATCH and (mine is not None or not worker):
+                    self._need_clock_thread()
+                    return mine
+                if not acquire(False):
+                    return mine
+                if not inbox:
+                    release()
+                    return mine
+                stimulus, payload = popleft()
+
+        return enter
+
+    @interrupts.shielded
+    def _take_inbox(self) -> None:
+        """Take what is in the inbox through the core; the lock is held."""
+        while self._inbox:
+            self._take(*self._inbox.popleft())
+
+    @interrupts.shielded
+    def _let_go(self) -> None:
+        """Take the inbox along and release the core; look again after that."""
+        while True:
+            try:
+                self._take_inbox()
+            except BaseException as error:
+                self._break(error)
+                raise
+            finally:
+                self._lock.release()
+            if not self._inbox or not self._lock.acquire(False):
+                return
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        """Do the host's part of what is neither a start nor a task's end."""
+        if type(instruction) is DropResult:
+            self._too_many = True
+        elif type(instruction) is StopWorkers:
+            self._stop_workers()
 
     def _break(self, error: BaseException) -> None:
         """Give up: the core may be half-way through a decision."""
@@ -228,6 +276,8 @@ class ThreadHost:
             f"{error!r} and takes part in nothing more; make a new pool"
         )
         self.refusal.__cause__ = error
+        self._inbox.clear()
+        self.engine.decide = _decide_nothing
         _log.critical("%s", self.refusal)
         for watch in list(self._waiting):
             watch.finish()
@@ -235,7 +285,8 @@ class ThreadHost:
 
     # ------------------------------------------------------------ workers
 
-    def _hand_out(self, item: _Item) -> None:
+    def _hand_out(self, job: Job, attempt: int) -> None:
+        item = (job, attempt, self.now_ns())
         if self.engine.core.outstanding > self._alive:
             self._spawn(item)
         else:
@@ -272,21 +323,22 @@ class ThreadHost:
         clock = time.monotonic_ns
         cpu_clock = time.thread_time_ns if self._measure_cpu else None
         origin = self._origin_ns
-        inbox = self._inbox
-        lock = self._lock
+        enter = self._enter
         get = self._queue.get
         cpu: int | None = None
+        here.host = self
         while True:
             if item is None:
+                here.running = None
                 item = get()
                 if item is None:
                     break
-            job, attempt, _slot, dispatched_at = item
+            job, attempt, dispatched_at = item
             number = job.spec.task
             fn, args, kwargs, context = job.fn, job.args, job.kwargs, job.context
             if context is None or args is None:  # cancelled between decision and here
                 fn, args, kwargs, context = _nothing, (), None, _EMPTY
-            here.running = (self, job, attempt)
+            here.running = item
             if cpu_clock is not None:
                 cpu = cpu_clock()
             begun_at = clock() - origin
@@ -317,13 +369,10 @@ class ThreadHost:
                 )
                 payload = value
                 value = None
-            job = item = fn = args = kwargs = context = None  # type: ignore[assignment]
-            here.running = None
-            inbox.append((stimulus, payload))
-            payload = None
-            if lock.acquire(False):
-                item = self._combine(True)
-                if self._too_many and item is None and self._retire():
+            item = enter(stimulus, payload, True)
+            if item is None:
+                job = fn = args = kwargs = context = payload = None  # type: ignore[assignment]
+                if self._too_many and self._retire():
                     break
         with self._held:
             self._threads.pop(me, None)
@@ -353,7 +402,9 @@ class ThreadHost:
     def _need_clock_thread(self) -> None:
         if self._clock_thread is None and not self._stopped:
             self._clock_thread = threading.Thread(
-                target=self._keep_time, name=f"{self.engine.config.name}-clock", daemon=True
+                target=self._keep_time,
+                name=f"{self.engine.config.name}-clock",
+                daemon=True,
             )
             self._clock_thread.start()
         else:
@@ -364,12 +415,16 @@ class ThreadHost:
         while not self._stopped:
             wait_ns = self._wake_at - self.now_ns()
             if wait_ns > 0:
-                self._clock_signal.acquire(True, min(wait_ns / 1e9, threading.TIMEOUT_MAX))
+                self._clock_signal.acquire(
+                    True, min(wait_ns / 1e9, threading.TIMEOUT_MAX)
+                )
             if self.now_ns() >= self._wake_at:
-                self._wake_at = _NEVER  # set anew after the step that this wake leads to
-                self._inbox.append((TimeElapsed(), None))
+                self._wake_at = (
+                    _NEVER  # set anew after the step that this wake leads to
+                )
+                self._enter(TimeElapsed(), None, False)
             while self._inbox and self._lock.acquire(False):
-                self._combine(False)
+                self._let_go()
 
     # ------------------------------------------------------------ waiting
 
@@ -413,10 +468,16 @@ class ThreadHost:
         give_up_at = None if timeout_ns is None else self.now_ns() + timeout_ns
         while True:
             with self._held:
-                stuck = [self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()]
+                stuck = [
+                    self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()
+                ]
                 if len(self._threads) <= len(stuck):
                     break
-            left = -1.0 if give_up_at is None else max(0.0, (give_up_at - self.now_ns()) / 1e9)
+            left = (
+                -1.0
+                if give_up_at is None
+                else max(0.0, (give_up_at - self.now_ns()) / 1e9)
+            )
             if not self._exit_signal.acquire(True, left):
                 break
         if self._relay is not None:
@@ -444,14 +505,10 @@ class ThreadHost:
             return
         self.decide(DrainRequested())
         with self._held:
-            watch = Watch(
-                (number for number, job in self.engine.jobs.items() if job.end is None),
-                "ALL_COMPLETED",
-            )
-            self.engine.watches.append(watch)
+            watch = self.engine.watch(list(self.engine.jobs.values()), "ALL_COMPLETED")
         grace_ns = max(0, round((give_up_at - time.monotonic()) * 1e9))
         if not self.wait(watch, grace_ns):
-            names = sorted(self.engine.jobs[number].spec.name for number in watch.numbers)
+            names = [job.spec.name for job in watch.jobs if job.end is None]
             shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             _log.warning(
                 "pool %r: the interpreter exits and leaves %d tasks behind: %s",
@@ -480,7 +537,12 @@ class _Held:
 
     @interrupts.shielded
     def __exit__(self, *exc: object) -> None:
-        self._host._combine(False)
+        self._host._let_go()
+
+
+def _decide_nothing(now_ns: int, stimulus: Stimulus) -> list[Instruction]:
+    """Stands in for a core that cannot be trusted any more."""
+    return []
 
 
 def _nothing() -> None:

@@ -58,7 +58,9 @@ Reason = Literal[
 ]
 
 
-class _Record(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="kind"):
+class _Record(
+    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="kind"
+):
     pass
 
 
@@ -87,7 +89,9 @@ class TaskSubmitted(_Record, frozen=True, tag="task_submitted", omit_defaults=Tr
     deadline_at_ns: int | None = None
 
 
-class AttemptSucceeded(_Record, frozen=True, tag="attempt_succeeded", omit_defaults=True):
+class AttemptSucceeded(
+    _Record, frozen=True, tag="attempt_succeeded", omit_defaults=True
+):
     """An attempt's function returned.
 
     Args:
@@ -286,7 +290,9 @@ class StopWorkers(_Record, frozen=True, tag="stop_workers"):
     """Nothing is left and nothing will come: let the workers go."""
 
 
-Instruction = StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | StopWorkers
+Instruction = (
+    StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | StopWorkers
+)
 
 
 # ---------------------------------------------------------------- transitions: what changed
