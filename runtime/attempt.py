@@ -57,11 +57,7 @@ class Attempt:
         """One key for all attempts of the task, to pass on to what must not happen twice."""
         extra = self._job.extra
         own = extra.idempotency_key if extra is not None else None
-        return (
-            own
-            if own is not None
-            else f"{self._host.engine.key_prefix}{self._job.spec.task}"
-        )
+        return own if own is not None else f"{self._host.engine.key_prefix}{self._job.spec.task}"
 
     @property
     def deadline(self) -> float | None:
@@ -124,7 +120,5 @@ def current_attempt() -> Attempt:
     """
     host, running = here.host, here.running
     if host is None or running is None:
-        raise RuntimeError(
-            "current_attempt() was called outside a task of a WorkerPool"
-        )
+        raise RuntimeError("current_attempt() was called outside a task of a WorkerPool")
     return Attempt(host, running[0], running[1])

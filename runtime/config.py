@@ -14,11 +14,7 @@ from runtime.core.backoff import Jitter
 __all__ = ["RetryOn", "WorkerPoolConfig", "seconds_to_ns"]
 
 #: Which failures are retried: exception types, or a function that says so.
-RetryOn = (
-    type[BaseException]
-    | tuple[type[BaseException], ...]
-    | Callable[[BaseException], bool]
-)
+RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 _LONGEST_SECONDS: Final = 1e9  # 31 years; keeps nanoseconds well inside 64 bits
 _MOST_WORKERS: Final = 100_000
@@ -94,9 +90,7 @@ def check_seconds(
 
 
 def _check_retry_on(value: object) -> None:
-    allowed = (
-        "must be an exception type, a tuple of them, or a function of an exception"
-    )
+    allowed = "must be an exception type, a tuple of them, or a function of an exception"
     types = value if isinstance(value, tuple) else (value,)
     if all(isinstance(t, type) and issubclass(t, BaseException) for t in types):
         return
@@ -177,17 +171,13 @@ class WorkerPoolConfig:
             raise _refuse("jitter", self.jitter, f"must be one of {', '.join(kinds)}")
         _check_retry_on(self.retry_on)
         check_int("seed", self.seed, 0, (1 << 63) - 1)
-        check_seconds(
-            "ageing_seconds", self.ageing_seconds, optional=True, positive=True
-        )
+        check_seconds("ageing_seconds", self.ageing_seconds, optional=True, positive=True)
         check_int("max_abandoned_threads", self.max_abandoned_threads, 0, _MOST_WORKERS)
         check_seconds("exit_grace_seconds", self.exit_grace_seconds)
         if not isinstance(self.name, str):
             raise TypeError(f"name={self.name!r}: must be a string")
         if not self.name.isprintable() or not 1 <= len(self.name) <= _LONGEST_NAME:
-            raise _refuse(
-                "name", self.name, f"must be 1 to {_LONGEST_NAME} printable characters"
-            )
+            raise _refuse("name", self.name, f"must be 1 to {_LONGEST_NAME} printable characters")
 
     def replace(self, **changes: Any) -> WorkerPoolConfig:
         """The same with some fields changed.

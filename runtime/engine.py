@@ -126,9 +126,7 @@ class Watch:
         self._rest = iter(jobs)
         if until != "ALL_COMPLETED":
             self.numbers = frozenset(job.spec.task for job in jobs)
-            self.done = any(
-                job.end is not None and self.ends_by(job.end) for job in jobs
-            )
+            self.done = any(job.end is not None and self.ends_by(job.end) for job in jobs)
         self.move_on()
 
     def ends_by(self, end: FinishTask) -> bool:
@@ -159,9 +157,7 @@ class Watch:
 class Feed(Protocol):
     """Where each step's facts go: see ``runtime.observers.Relay``."""
 
-    def step(
-        self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]
-    ) -> None:
+    def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
         """Take what went into the core and what came out; a wake that found nothing to do is
         not told."""
 
@@ -313,9 +309,7 @@ class Engine:
                 if outcome == "timeout":
                     self.timeouts += 1
                     extra.failures.append(
-                        TimeoutError(
-                            f"attempt {attempt} of {self.task_id(number)} took too long"
-                        )
+                        TimeoutError(f"attempt {attempt} of {self.task_id(number)} took too long")
                     )
                 extra.abandoned_through = attempt
                 wakers, extra.wakers = extra.wakers, []
@@ -327,15 +321,11 @@ class Engine:
                 if type(stimulus) is Simultaneous:
                     brought = payload.get((number, attempt))
                 if isinstance(brought, Raised) and self.feed is not None:
-                    self.feed.late_exception(
-                        self.task_id(number), attempt, brought.error
-                    )
+                    self.feed.late_exception(self.task_id(number), attempt, brought.error)
             case DelayTask() | StartAttempt() | StopWorkers():
                 pass
 
-    def _finish(
-        self, now_ns: int, end: FinishTask, stimulus: Stimulus, payload: Any
-    ) -> None:
+    def _finish(self, now_ns: int, end: FinishTask, stimulus: Stimulus, payload: Any) -> None:
         number = end.task
         job = self.jobs[number]
         ok = end.outcome == _OK
@@ -345,9 +335,7 @@ class Engine:
             job.value = payload
         else:
             if end.outcome == "error":
-                job.more().failures.append(
-                    self._exception(stimulus, payload, number, end.attempts)
-                )
+                job.more().failures.append(self._exception(stimulus, payload, number, end.attempts))
             job.value = self._error(job, end)
         if end.attempts:
             self.ended_started += 1
@@ -371,12 +359,8 @@ class Engine:
         self._watches = [watch for watch in self._watches if not watch.done]
 
     @staticmethod
-    def _exception(
-        stimulus: Stimulus, payload: Any, number: int, attempt: int
-    ) -> BaseException:
-        brought = (
-            payload[number, attempt] if type(stimulus) is Simultaneous else payload
-        )
+    def _exception(stimulus: Stimulus, payload: Any, number: int, attempt: int) -> BaseException:
+        brought = payload[number, attempt] if type(stimulus) is Simultaneous else payload
         assert isinstance(brought, Raised)
         return brought.error
 

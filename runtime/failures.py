@@ -63,9 +63,7 @@ def _retry_after_ns(error: BaseException) -> int | None:
     try:
         seconds = getattr(error, "retry_after_seconds", None)
     except Exception:
-        _log.exception(
-            "retry_after_seconds of %s raised and is ignored", type_name(error)
-        )
+        _log.exception("retry_after_seconds of %s raised and is ignored", type_name(error))
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None

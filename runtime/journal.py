@@ -275,7 +275,9 @@ class _Reader:
             )
         header, state = self._read_header(self._lines[0])
         if torn:
-            self._warning = f"{self._path}, line {len(self._lines) + 1}: the last line is torn and was dropped"
+            self._warning = (
+                f"{self._path}, line {len(self._lines) + 1}: the last line is torn and was dropped"
+            )
         footer: Footer | None = None
         records: list[Record] = []
         for number, line in enumerate(self._lines[1:], 2):
@@ -327,9 +329,7 @@ class _Reader:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._error(1, f"not a header: {error}") from None
         if header.twinclock_journal < 1:
-            raise self._error(
-                1, f"there is no format version {header.twinclock_journal}"
-            )
+            raise self._error(1, f"there is no format version {header.twinclock_journal}")
         if state not in ("open", "closed", "incomplete"):
             raise self._error(1, f"state {state!r} is none of open, closed, incomplete")
         return header, state  # type: ignore[return-value]  # just checked
@@ -356,9 +356,7 @@ class _Reader:
         try:
             record = _decode_record(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._damage or self._error(
-                number, f"not a journal's step: {error}"
-            ) from None
+            raise self._damage or self._error(number, f"not a journal's step: {error}") from None
         if record.n != expected:
             raise self._damage or self._error(
                 number, f"step {record.n} stands where step {expected} belongs"
@@ -369,9 +367,7 @@ class _Reader:
         try:
             footer = _decode_footer(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._damage or self._error(
-                number, f"not a footer: {error}"
-            ) from None
+            raise self._damage or self._error(number, f"not a footer: {error}") from None
         if footer.records != records:
             raise self._damage or self._error(
                 number,

@@ -65,9 +65,7 @@ class LogObserver:
 
     def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
         """Write a line with the traceback; a function that heeded its token is no news."""
-        level = (
-            logging.DEBUG if isinstance(error, TaskCancelledError) else logging.WARNING
-        )
+        level = logging.DEBUG if isinstance(error, TaskCancelledError) else logging.WARNING
         _log.log(
             level,
             "attempt %d of %s had been abandoned and raised %r",
@@ -131,9 +129,7 @@ def _describe(transition: Transition) -> tuple[int, str]:
         return logging.INFO, f"failed attempt {attempt}{error}; next in {wait:g} s"
     level, verb = _VERB[transition.after]
     reason = f" ({transition.reason})" if transition.reason else ""
-    what = (
-        f"{verb} at attempt {attempt}{error}{reason}" if attempt else f"{verb}{reason}"
-    )
+    what = f"{verb} at attempt {attempt}{error}{reason}" if attempt else f"{verb}{reason}"
     if transition.abandoned:
         return logging.WARNING, f"{what}; the attempt was abandoned"
     return level, what

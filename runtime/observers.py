@@ -112,9 +112,7 @@ class Relay:
 
     # ------------------------------------------------------------ the deciding thread's side
 
-    def step(
-        self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]
-    ) -> None:
+    def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
         """Take what went into the core and what came out."""
         if self._sinks:
             self._steps.append((now_ns, stimulus, instructions))

@@ -113,9 +113,9 @@ class WorkerPool:
                     clock=host.clock,
                 ),
             )
-        watching: list[Observer] = []
+        watching = self._own_observers()
         if config.enable_instrumentation:
-            watching = [LogObserver(engine, host.epoch_seconds), *observers]
+            watching += [LogObserver(engine, host.epoch_seconds), *observers]
         sinks = [
             *self._own_sinks(),
             *([self._recorder] if self._recorder is not None else []),
@@ -123,9 +123,7 @@ class WorkerPool:
         self._relay: Relay | None = None
         if watching or sinks:
             self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
-            host.observe(
-                self._relay, measure_cpu=self._recorder is not None or bool(observers)
-            )
+            host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
         self._deliver = host.deliver
         self._guarded = host.clock == "wall" and interrupts.guard()
 
@@ -137,6 +135,10 @@ class WorkerPool:
         host = ThreadHost(engine)
         weakref.finalize(self, host.let_go).atexit = False
         return host
+
+    def _own_observers(self) -> list[Observer]:
+        """Who is told of transitions besides those whom the user names."""
+        return []
 
     def _own_sinks(self) -> list[StepSink]:
         """Who is told of steps besides the journal."""
@@ -211,9 +213,7 @@ class WorkerPool:
         number = next(self._numbers)
         spec = TaskSubmitted(number, task_name, priority)
         context = copy_context()
-        self._jobs[number] = Job(
-            spec, task_fn, args, None, context if context else _NO_CONTEXT
-        )
+        self._jobs[number] = Job(spec, task_fn, args, None, context if context else _NO_CONTEXT)
         self._deliver(spec, None)
         return f"{self._prefix}{number}"
 
@@ -245,9 +245,7 @@ class WorkerPool:
         if not isinstance(group, str):
             raise TypeError(f"group={group!r}: must be a string")
         if not 1 <= len(group) <= _LONGEST_TEXT:
-            raise ValueError(
-                f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters"
-            )
+            raise ValueError(f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters")
         timeout_ns: int | None | UnsetType = UNSET
         if timeout is not UNSET:
             check_seconds("timeout", timeout, optional=True, positive=True)
@@ -257,9 +255,7 @@ class WorkerPool:
         deadline_at_ns = None
         if deadline is not None:
             if isinstance(deadline, bool) or not isinstance(deadline, int | float):
-                raise TypeError(
-                    f"deadline={deadline!r}: must be an instant in epoch seconds"
-                )
+                raise TypeError(f"deadline={deadline!r}: must be an instant in epoch seconds")
             if not math.isfinite(deadline):
                 raise ValueError(f"deadline={deadline!r}: must be a finite instant")
             deadline_at_ns = seconds_to_ns(deadline) - self._host.epoch_ns
@@ -356,9 +352,7 @@ class WorkerPool:
         if watch.done:
             return True
         engine, host = self._engine, self._host
-        waiter = (
-            here.running[0].spec.task if here.running and here.host is host else None
-        )
+        waiter = here.running[0].spec.task if here.running and here.host is host else None
         try:
             if waiter is not None:
                 with host.hold():
@@ -424,11 +418,7 @@ class WorkerPool:
         with self._host.hold():
             now = self._host.now_ns()
             jobs = sorted(self._jobs.items())
-            live = {
-                number: self._live_metrics(job, now)
-                for number, job in jobs
-                if job.end is None
-            }
+            live = {number: self._live_metrics(job, now) for number, job in jobs if job.end is None}
         prefix = self._prefix
         return {
             f"{prefix}{number}": live[number] if number in live else self._metrics(job)
@@ -450,20 +440,12 @@ class WorkerPool:
         core = engine.core
         with self._host.hold():
             counts = core.counts()
-            unsent = len(self._jobs) - sum(
-                counts.values()
-            )  # submitted, not decided yet
+            unsent = len(self._jobs) - sum(counts.values())  # submitted, not decided yet
             live = [core.task(number) for number in core.live()]
-            attempts = engine.ended_attempts + sum(
-                task.attempt for task in live if task
-            )
-            tried = engine.ended_started + sum(
-                1 for task in live if task and task.attempt
-            )
+            attempts = engine.ended_attempts + sum(task.attempt for task in live if task)
+            tried = engine.ended_started + sum(1 for task in live if task and task.attempt)
             retrying = counts[TaskState.DELAYED] + sum(
-                1
-                for task in live
-                if task and task.attempt and task.state == TaskState.READY
+                1 for task in live if task and task.attempt and task.state == TaskState.READY
             )
             running_ms = engine.ended_running_ns / 1e6
             ended_started = engine.ended_started
@@ -493,16 +475,10 @@ class WorkerPool:
             "total_attempts": attempts,
             "total_retries": attempts - tried,
             "total_execution_time_ms": running_ms,
-            "avg_execution_time_ms": running_ms / ended_started
-            if ended_started
-            else 0.0,
+            "avg_execution_time_ms": running_ms / ended_started if ended_started else 0.0,
             "max_workers": self.config.max_workers,
-            "journal_errors": self._recorder.errors
-            if self._recorder is not None
-            else 0,
-            "observer_errors": self._relay.observer_errors
-            if self._relay is not None
-            else 0,
+            "journal_errors": self._recorder.errors if self._recorder is not None else 0,
+            "observer_errors": self._relay.observer_errors if self._relay is not None else 0,
             **summary,
         }
 
@@ -670,9 +646,7 @@ class WorkerPool:
         for job in unfetched:
             job.more().fetched = True
         if unfetched:
-            errors = [
-                str(job.value) for job in unfetched if isinstance(job.value, Exception)
-            ]
+            errors = [str(job.value) for job in unfetched if isinstance(job.value, Exception)]
             _log.error(
                 "pool %r: the failures of %d tasks were never fetched: %s",
                 self.config.name,

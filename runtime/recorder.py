@@ -11,6 +11,7 @@ there already is kept, under the first free name with a number appended.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import platform
@@ -36,7 +37,7 @@ from runtime.journal import (
 )
 from runtime.observers import Step
 
-__all__ = ["JournalTo", "Recorder", "describe_host"]
+__all__ = ["JournalTo", "Recorder", "StepDigest", "describe_host", "to_records"]
 
 _log = logging.getLogger("twinclock")
 
@@ -95,6 +96,47 @@ def describe_host(
     )
 
 
+def to_records(steps: Sequence[Step], first: int) -> list[Record]:
+    """Number some steps.
+
+    Args:
+        steps: what happened.
+        first: the index of the first.
+
+    Returns:
+        A journal's records.
+    """
+    return [
+        Record(n, at, stimulus, instructions)
+        for n, (at, stimulus, instructions) in enumerate(steps, first)
+    ]
+
+
+class StepDigest:
+    """Keeps the digest that a journal of the same steps would have."""
+
+    def __init__(self) -> None:
+        self._records = 0
+        self._sha = hashlib.sha256()
+
+    def write(self, steps: Sequence[Step]) -> None:
+        """Take some steps, in order.
+
+        Args:
+            steps: what happened since the last call.
+        """
+        self._sha.update(b"".join(encode_records(to_records(steps, self._records))))
+        self._records += len(steps)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` and 64 hexadecimal digits."""
+        return f"sha256:{self._sha.hexdigest()}"
+
+
 class Recorder:
     """Writes one journal.
 
@@ -129,11 +171,7 @@ class Recorder:
         """
         if self._file is None:
             return
-        first = self._records
-        records = [
-            Record(n, at, stimulus, instructions)
-            for n, (at, stimulus, instructions) in enumerate(steps, first)
-        ]
+        records = to_records(steps, self._records)
         try:
             self._put(self._seal.lines(encode_records(records)))
             self._records += len(records)
@@ -193,9 +231,7 @@ def _open_new(path: Path) -> int:
     number = 1
     while True:
         try:
-            return os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
-            )
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
             if not path.is_file():
                 raise  # a device or a folder: nothing that could be moved away

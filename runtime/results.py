@@ -113,9 +113,7 @@ class TaskResult(_Lazy):
         if name in ("task_id", "task_name", "metrics"):
             self._complete(self, self._job)
             return object.__getattribute__(self, name)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}"
-        )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> tuple[object, ...]:
         fields = (self.task_id, self.task_name, self.success, self.result, self.error)

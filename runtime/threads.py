@@ -208,9 +208,7 @@ class ThreadHost:
                                         now,
                                     )
                                 else:
-                                    hand_out(
-                                        jobs[instruction.task], instruction.attempt
-                                    )
+                                    hand_out(jobs[instruction.task], instruction.attempt)
                             else:
                                 carry_out(now, instruction, stimulus, payload)
                                 if type(instruction) is not FinishTask:
@@ -364,9 +362,7 @@ class ThreadHost:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:
                     cpu = cpu_clock() - cpu
-                stimulus = AttemptSucceeded(
-                    number, attempt, dispatched_at, begun_at, ended_at, cpu
-                )
+                stimulus = AttemptSucceeded(number, attempt, dispatched_at, begun_at, ended_at, cpu)
                 payload = value
                 value = None
             item = enter(stimulus, payload, True)
@@ -415,13 +411,9 @@ class ThreadHost:
         while not self._stopped:
             wait_ns = self._wake_at - self.now_ns()
             if wait_ns > 0:
-                self._clock_signal.acquire(
-                    True, min(wait_ns / 1e9, threading.TIMEOUT_MAX)
-                )
+                self._clock_signal.acquire(True, min(wait_ns / 1e9, threading.TIMEOUT_MAX))
             if self.now_ns() >= self._wake_at:
-                self._wake_at = (
-                    _NEVER  # set anew after the step that this wake leads to
-                )
+                self._wake_at = _NEVER  # set anew after the step that this wake leads to
                 self._enter(TimeElapsed(), None, False)
             while self._inbox and self._lock.acquire(False):
                 self._let_go()
@@ -468,16 +460,10 @@ class ThreadHost:
         give_up_at = None if timeout_ns is None else self.now_ns() + timeout_ns
         while True:
             with self._held:
-                stuck = [
-                    self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()
-                ]
+                stuck = [self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()]
                 if len(self._threads) <= len(stuck):
                     break
-            left = (
-                -1.0
-                if give_up_at is None
-                else max(0.0, (give_up_at - self.now_ns()) / 1e9)
-            )
+            left = -1.0 if give_up_at is None else max(0.0, (give_up_at - self.now_ns()) / 1e9)
             if not self._exit_signal.acquire(True, left):
                 break
         if self._relay is not None:

@@ -95,8 +95,6 @@ def backoff_ns(
     if jitter == "decorrelated":
         # the cap cuts the drawn value, not the interval it is drawn from
         top = max(base_ns, 3 * (base_ns if previous_ns is None else previous_ns))
-        drawn = base_ns + int(
-            uniform(seed, task, retry, Purpose.BACKOFF) * (top - base_ns + 1)
-        )
+        drawn = base_ns + int(uniform(seed, task, retry, Purpose.BACKOFF) * (top - base_ns + 1))
         return min(cap_ns, drawn)
     return low + int(uniform(seed, task, retry, Purpose.BACKOFF) * (high - low + 1))

@@ -49,9 +49,7 @@ class ReadyOrder:
     def __init__(self, ageing_ns: int | None) -> None:
         self._ageing_ns = ageing_ns
         self._fifos: dict[int, deque[Task]] = {}
-        self._heads: list[
-            tuple[int, int]
-        ] = []  # (key of the first in line, its priority)
+        self._heads: list[tuple[int, int]] = []  # (key of the first in line, its priority)
         self.live = 0
         self._stale = 0
 
@@ -127,9 +125,7 @@ class ReadyOrder:
                 continue
             self._fifos[priority] = kept
             ageing = self._ageing_ns
-            key = (
-                priority if ageing is None else kept[0].ready_at_ns + priority * ageing
-            )
+            key = priority if ageing is None else kept[0].ready_at_ns + priority * ageing
             self._heads.append((key, priority))
         heapq.heapify(self._heads)
         self._stale = 0

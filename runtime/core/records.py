@@ -31,6 +31,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "Simultaneous",
+    "SimultaneousPart",
     "StartAttempt",
     "Stimulus",
     "StopWorkers",
@@ -58,9 +59,7 @@ Reason = Literal[
 ]
 
 
-class _Record(
-    msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="kind"
-):
+class _Record(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="kind"):
     pass
 
 
@@ -89,9 +88,7 @@ class TaskSubmitted(_Record, frozen=True, tag="task_submitted", omit_defaults=Tr
     deadline_at_ns: int | None = None
 
 
-class AttemptSucceeded(
-    _Record, frozen=True, tag="attempt_succeeded", omit_defaults=True
-):
+class AttemptSucceeded(_Record, frozen=True, tag="attempt_succeeded", omit_defaults=True):
     """An attempt's function returned.
 
     Args:
@@ -155,30 +152,24 @@ class TimeElapsed(_Record, frozen=True, tag="time_elapsed"):
     """The clock moved on. Early, late and repeated ones are harmless."""
 
 
-class Simultaneous(_Record, frozen=True, tag="simultaneous"):
-    """Several stimuli of one and the same instant; the core settles their order (see ``RANK``)."""
-
-    stimuli: tuple[
-        TaskSubmitted
-        | AttemptSucceeded
-        | AttemptFailed
-        | CancelRequested
-        | AbortRequested
-        | DrainRequested,
-        ...,
-    ]
-
-
-Stimulus = (
+#: What can happen at the same instant as other things.
+SimultaneousPart = (
     TaskSubmitted
     | AttemptSucceeded
     | AttemptFailed
     | CancelRequested
     | AbortRequested
     | DrainRequested
-    | TimeElapsed
-    | Simultaneous
 )
+
+
+class Simultaneous(_Record, frozen=True, tag="simultaneous"):
+    """Several stimuli of one and the same instant; the core settles their order (see ``RANK``)."""
+
+    stimuli: tuple[SimultaneousPart, ...]
+
+
+Stimulus = SimultaneousPart | TimeElapsed | Simultaneous
 
 # The order of things that happen at the same instant; dispatch comes after all of them.
 RANK_COMPLETION: Final = 0
@@ -290,9 +281,7 @@ class StopWorkers(_Record, frozen=True, tag="stop_workers"):
     """Nothing is left and nothing will come: let the workers go."""
 
 
-Instruction = (
-    StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | StopWorkers
-)
+Instruction = StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | StopWorkers
 
 
 # ---------------------------------------------------------------- transitions: what changed

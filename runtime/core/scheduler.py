@@ -232,8 +232,7 @@ class Core:
             if task.state == _DELAYED:
                 lines.append(f"in backoff until {task.due_at_ns} ns")
         lines.extend(
-            f"attempt {attempt} is abandoned"
-            + (f" and holds slot {slot}" if slot >= 0 else "")
+            f"attempt {attempt} is abandoned" + (f" and holds slot {slot}" if slot >= 0 else "")
             for (owner, attempt), slot in self._abandoned.items()
             if owner == number
         )
@@ -298,11 +297,7 @@ class Core:
     def _find_next_wake(self) -> None:
         wake = _NEVER
         for task in self._slots:
-            if (
-                task is not None
-                and task.timeout_at_ns is not None
-                and task.timeout_at_ns < wake
-            ):
+            if task is not None and task.timeout_at_ns is not None and task.timeout_at_ns < wake:
                 wake = task.timeout_at_ns
         if self._deadlines and self._deadlines[0][0] < wake:
             wake = self._deadlines[0][0]
@@ -431,9 +426,7 @@ class Core:
             return
         self._retry_or_end(now, task, "error", s, out)
 
-    def _late(
-        self, now: int, s: r.AttemptSucceeded | r.AttemptFailed, out: _Out
-    ) -> None:
+    def _late(self, now: int, s: r.AttemptSucceeded | r.AttemptFailed, out: _Out) -> None:
         held = self._abandoned.pop((s.task, s.attempt), None)
         if held is None:
             raise InvalidTransition(s, "no such attempt is running", self.story(s.task))
@@ -488,11 +481,7 @@ class Core:
             match part:
                 case r.TaskSubmitted():
                     key = (part.task, 0)
-                    if (
-                        part.task < 1
-                        or key in seen
-                        or self.state(part.task) is not None
-                    ):
+                    if part.task < 1 or key in seen or self.state(part.task) is not None:
                         raise InvalidTransition(
                             stimulus, "its number is taken", self.story(part.task)
                         )
@@ -501,9 +490,7 @@ class Core:
                     key = (part.task, part.attempt)
                     task = self._tasks.get(part.task)
                     runs = (
-                        task is not None
-                        and task.state == _RUNNING
-                        and task.attempt == part.attempt
+                        task is not None and task.state == _RUNNING and task.attempt == part.attempt
                     )
                     if key in seen or not (runs or key in self._abandoned):
                         raise InvalidTransition(
@@ -524,9 +511,7 @@ class Core:
                 case r.AbortRequested() | r.DrainRequested() | r.TimeElapsed():
                     pass
                 case r.Simultaneous():
-                    raise InvalidTransition(
-                        stimulus, "it nests another Simultaneous", []
-                    )
+                    raise InvalidTransition(stimulus, "it nests another Simultaneous", [])
                 case _:
                     assert_never(part)
 
@@ -608,9 +593,7 @@ class Core:
         due_at = now + wait
         deadline = task.spec.deadline_at_ns
         if deadline is not None and due_at >= deadline:
-            self._end(
-                now, task, finally_, "retry would pass the deadline", out, failure
-            )
+            self._end(now, task, finally_, "retry would pass the deadline", out, failure)
             return
         cause = Cause.TIMED_OUT_RETRYABLE if timed_out else Cause.FAILED_RETRYABLE
         before = self._move(task, cause)
@@ -627,9 +610,7 @@ class Core:
         self._wake_by(due_at)
         out.append(r.DelayTask(number, task.attempt, due_at, why))
         if self._keep:
-            self._note(
-                now, task, before, cause, why, due_at, failure, abandoned=timed_out
-            )
+            self._note(now, task, before, cause, why, due_at, failure, abandoned=timed_out)
 
     def _end(
         self,
@@ -650,9 +631,7 @@ class Core:
                 self._release(task, failure.ended_at_ns - failure.begun_at_ns)
             else:
                 abandoned = True
-                outcome: r.Outcome = (
-                    "cancelled" if cause == Cause.CANCEL_REQUESTED else "timeout"
-                )
+                outcome: r.Outcome = "cancelled" if cause == Cause.CANCEL_REQUESTED else "timeout"
                 self._abandon(now, task, outcome, out)
         elif before == _READY:
             task.queued_ns += now - task.ready_at_ns
@@ -677,9 +656,7 @@ class Core:
             )
         )
         if self._keep:
-            self._note(
-                now, task, before, cause, reason, None, failure, abandoned=abandoned
-            )
+            self._note(now, task, before, cause, reason, None, failure, abandoned=abandoned)
 
     # ------------------------------------------------------------ bookkeeping
 
@@ -687,12 +664,8 @@ class Core:
         """Follow the table; the state before is returned."""
         before = task.state
         after = NEXT[before][cause]
-        if (
-            after == ILLEGAL
-        ):  # a bug of the core's own: hosts are stopped by _check_legal
-            raise AssertionError(
-                f"{TaskState(before).name} x {cause.name} has no next state"
-            )
+        if after == ILLEGAL:  # a bug of the core's own: hosts are stopped by _check_legal
+            raise AssertionError(f"{TaskState(before).name} x {cause.name} has no next state")
         task.state = after
         return TaskState(before)
 
@@ -720,9 +693,7 @@ class Core:
         task.timeout_at_ns = None
         out.append(r.AbandonAttempt(task.spec.task, task.attempt, slot, freed, outcome))
 
-    def _forget(
-        self, task: Task, number: int, state: int, deadline_fired: bool = False
-    ) -> None:
+    def _forget(self, task: Task, number: int, state: int, deadline_fired: bool = False) -> None:
         del self._tasks[number]
         self._fate[number] = _ENDED + state
         if task.spec.deadline_at_ns is not None and not deadline_fired:
@@ -738,9 +709,7 @@ class Core:
         if stale > _SWEEP_AT and stale > len(self._backoffs) // 2:
             live = self._tasks
             self._backoffs = [
-                e
-                for e in self._backoffs
-                if e[1] in live and live[e[1]].state == _DELAYED
+                e for e in self._backoffs if e[1] in live and live[e[1]].state == _DELAYED
             ]
             heapq.heapify(self._backoffs)
             self._stale_backoffs = 0

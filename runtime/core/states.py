@@ -108,9 +108,7 @@ TABLE: Final[dict[TaskState, dict[Cause, TaskState | Ignored | Illegal]]] = {
         _C.DEADLINE_PASSED: _S.TIMED_OUT,
         _C.BACKOFF_ELAPSED: _not_delayed,
         _C.CANCEL_REQUESTED: _S.CANCELLED,
-        _C.ABORT_REQUESTED: Ignored(
-            "a running attempt finishes; it will not be retried"
-        ),
+        _C.ABORT_REQUESTED: Ignored("a running attempt finishes; it will not be retried"),
         _C.LATE_COMPLETION: _late,
     },
     _S.DELAYED: {
@@ -149,9 +147,7 @@ ILLEGAL: Final = -1
 #: cell is ignored, ``ILLEGAL`` where it cannot be reached.
 NEXT: Final[tuple[tuple[int, ...], ...]] = tuple(
     tuple(
-        ILLEGAL
-        if isinstance(cell, Illegal)
-        else int(state if isinstance(cell, Ignored) else cell)
+        ILLEGAL if isinstance(cell, Illegal) else int(state if isinstance(cell, Ignored) else cell)
         for cell in (TABLE[state][cause] for cause in Cause)
     )
     for state in TaskState

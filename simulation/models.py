@@ -1,0 +1,129 @@
+"""Modelled tasks: how long an attempt takes and how it ends, without running anything.
+
+What an attempt does depends on (seed, task, attempt) alone: duration and outcome are drawn by key,
+or taken from a list by attempt number. So two variants of one run share their luck.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.config import seconds_to_ns
+from runtime.core.keyed import Purpose, uniform
+from simulation.distributions import Constant, Distribution
+
+__all__ = ["Behaviour", "Fails", "Modelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fails:
+    """An attempt that raises, always or sometimes.
+
+    Args:
+        probability: how often, 0 to 1.
+        error: the exception's type as a journal has it.
+        retryable: what ``retry_on`` would say of it.
+        retry_after_seconds: a floor for the backoff that it carries.
+
+    Raises:
+        ValueError: a probability outside 0 to 1.
+    """
+
+    probability: float = 1.0
+    error: str = "RuntimeError"
+    retryable: bool = True
+    retry_after_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise ValueError(f"probability={self.probability!r}: must be 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What one attempt does.
+
+    Args:
+        duration_ns: how long it runs; ``None`` for ever.
+        failure: how it fails, ``None`` where it succeeds.
+    """
+
+    duration_ns: int | None
+    failure: Fails | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """A task that is modelled, to be submitted to a ``SimulatedWorkerPool`` in a function's place.
+
+    Args:
+        duration: of an attempt: seconds, a distribution, or a list of those by attempt number, of
+            which the last repeats. ``math.inf`` never ends.
+        outcome: ``None`` always succeeds; ``Fails`` fails, always or sometimes; or a list of those
+            by attempt number, of which the last repeats.
+        value: what a success returns.
+
+    Example:
+        >>> from simulation import SimulatedWorkerPool
+        >>> pool = SimulatedWorkerPool()
+        >>> twice = Modelled(duration=[5, 1], outcome=[Fails(), None], value="done")
+        >>> pool.get_task_result(pool.submit_task("flaky", twice)).result, pool.now
+        ('done', 7.0)
+    """
+
+    duration: float | Distribution | Sequence[float | Distribution]
+    outcome: Fails | None | Sequence[Fails | None] = None
+    value: Any = None
+
+    def __post_init__(self) -> None:
+        durations = self.duration if isinstance(self.duration, Sequence) else [self.duration]
+        if not durations:
+            raise ValueError("duration=[]: at least one is needed")
+        for duration in durations:
+            if isinstance(duration, bool) or not (
+                isinstance(duration, int | float) or hasattr(duration, "at")
+            ):
+                raise TypeError(f"duration={duration!r}: must be seconds or a distribution")
+            if isinstance(duration, int | float):
+                Constant(duration)  # checks it
+        outcomes = self.outcome if isinstance(self.outcome, Sequence) else [self.outcome]
+        if not outcomes:
+            raise ValueError("outcome=[]: at least one is needed")
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, Fails):
+                raise TypeError(f"outcome={outcome!r}: must be None or Fails(...)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Only a virtual clock can run a model."""
+        raise TypeError(
+            "a Modelled task runs on a SimulatedWorkerPool only; give a WorkerPool a function"
+        )
+
+    def behaviour(self, seed: int, task: int, attempt: int) -> Behaviour:
+        """What an attempt does.
+
+        Args:
+            seed: the run's seed.
+            task: the task's number.
+            attempt: the attempt's number, from 1.
+
+        Returns:
+            The same for the same arguments.
+        """
+        duration: Any = _of_attempt(self.duration, attempt)
+        if not isinstance(duration, int | float):
+            duration = duration.at(uniform(seed, task, attempt, Purpose.DURATION))
+        outcome: Any = _of_attempt(self.outcome, attempt)
+        if outcome is not None and outcome.probability < 1.0:
+            if uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability:
+                outcome = None
+        return Behaviour(None if math.isinf(duration) else seconds_to_ns(duration), outcome)
+
+
+def _of_attempt(by_attempt: object, attempt: int) -> object:
+    if isinstance(by_attempt, Sequence):
+        return by_attempt[min(attempt, len(by_attempt)) - 1]
+    return by_attempt
