@@ -10,7 +10,6 @@ from typing import Any, Final
 import simpy
 
 from runtime.attempt import here
-from runtime.config import seconds_to_ns
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
@@ -24,7 +23,7 @@ from runtime.failures import describe
 from runtime.observers import Relay
 from simulation.batons import Baton, WorldEnded
 from simulation.clock import NothingLeftError, VirtualClock
-from simulation.models import Behaviour, Modelled
+from simulation.models import Modelled, ended
 
 __all__ = ["VirtualHost"]
 
@@ -111,7 +110,7 @@ class VirtualHost:
         job = self.engine.jobs[number]
         model = job.fn
         if isinstance(model, Modelled):
-            behaviour = model.behaviour(self._seed, number, attempt)
+            behaviour = model.sampler(self._seed)(number, attempt)
             if behaviour.duration_ns is not None:
                 self._time.at(
                     behaviour.duration_ns, self._modelled, (job, attempt, now_ns, behaviour, model)
@@ -121,14 +120,17 @@ class VirtualHost:
 
     def _modelled(self, event: simpy.Event) -> None:
         """A modelled attempt ends."""
-        job, attempt, began, behaviour, model = event.value
-        self._time.happen(
-            *ended(job.spec.task, attempt, began, self._time.now, behaviour, model.value)
-        )
+        carried: Any = event.value
+        job, attempt, began, behaviour, model = carried
+        stimulus = ended(job.spec.task, attempt, began, self._time.now, behaviour)
+        failure = behaviour.failure
+        payload = model.value if failure is None else Raised(ModelledError(failure.error))
+        self._time.happen(stimulus, payload)
 
     def _begin(self, event: simpy.Event) -> None:
         """An ordinary function is called."""
-        job, attempt, began, context = event.value
+        carried: Any = event.value
+        job, attempt, began, context = carried
         fn, args, kwargs = job.fn, job.args, job.kwargs
         number = job.spec.task
         if fn is None or args is None:  # cancelled at the very instant of its start
@@ -142,11 +144,10 @@ class VirtualHost:
             except WorldEnded:
                 raise
             except BaseException as error:
-                failure = describe(error, self.engine.config.retry_on)
-                stimulus: Stimulus = AttemptFailed(
-                    number, attempt, began, began, self._time.now, *failure
-                )
-                self._time.happen(stimulus, Raised(error))
+                kind, retryable, after = describe(error, self.engine.config.retry_on)
+                now = self._time.now
+                failed = AttemptFailed(number, attempt, began, began, now, kind, retryable, after)
+                self._time.happen(failed, Raised(error))
             else:
                 done = AttemptSucceeded(number, attempt, began, began, self._time.now)
                 self._time.happen(done, value)
@@ -239,36 +240,3 @@ class VirtualHost:
         if self._relay is not None:
             self._relay.finish()
         return stuck
-
-
-def ended(
-    task: int, attempt: int, began_ns: int, now_ns: int, behaviour: Behaviour, value: Any
-) -> tuple[Stimulus, Any]:
-    """What a modelled attempt brings home.
-
-    Args:
-        task: the task's number.
-        attempt: the attempt's number.
-        began_ns: when it began.
-        now_ns: when it ended.
-        behaviour: what it did.
-        value: what a success returns.
-
-    Returns:
-        The stimulus and its payload.
-    """
-    failure = behaviour.failure
-    if failure is None:
-        return AttemptSucceeded(task, attempt, began_ns, began_ns, now_ns), value
-    after = failure.retry_after_seconds
-    stimulus = AttemptFailed(
-        task,
-        attempt,
-        began_ns,
-        began_ns,
-        now_ns,
-        failure.error,
-        failure.retryable,
-        None if after is None else seconds_to_ns(after),
-    )
-    return stimulus, Raised(ModelledError(failure.error))

@@ -7,15 +7,16 @@ or taken from a list by attempt number. So two variants of one run share their l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.config import seconds_to_ns
 from runtime.core.keyed import Purpose, uniform
+from runtime.core.records import AttemptFailed, AttemptSucceeded
 from simulation.distributions import Constant, Distribution
 
-__all__ = ["Behaviour", "Fails", "Modelled"]
+__all__ = ["Behaviour", "Fails", "Modelled", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Modelled:
     value: Any = None
 
     def __post_init__(self) -> None:
-        durations = self.duration if isinstance(self.duration, Sequence) else [self.duration]
+        durations = _by_attempt(self.duration)
         if not durations:
             raise ValueError("duration=[]: at least one is needed")
         for duration in durations:
@@ -89,7 +90,7 @@ class Modelled:
                 raise TypeError(f"duration={duration!r}: must be seconds or a distribution")
             if isinstance(duration, int | float):
                 Constant(duration)  # checks it
-        outcomes = self.outcome if isinstance(self.outcome, Sequence) else [self.outcome]
+        outcomes = _by_attempt(self.outcome)
         if not outcomes:
             raise ValueError("outcome=[]: at least one is needed")
         for outcome in outcomes:
@@ -102,28 +103,65 @@ class Modelled:
             "a Modelled task runs on a SimulatedWorkerPool only; give a WorkerPool a function"
         )
 
-    def behaviour(self, seed: int, task: int, attempt: int) -> Behaviour:
-        """What an attempt does.
+    def sampler(self, seed: int) -> Callable[[int, int], Behaviour]:
+        """What attempts do.
 
         Args:
             seed: the run's seed.
-            task: the task's number.
-            attempt: the attempt's number, from 1.
 
         Returns:
-            The same for the same arguments.
+            A function of the task's number and the attempt's number, from 1; it gives the same
+            for the same arguments.
         """
-        duration: Any = _of_attempt(self.duration, attempt)
-        if not isinstance(duration, int | float):
-            duration = duration.at(uniform(seed, task, attempt, Purpose.DURATION))
-        outcome: Any = _of_attempt(self.outcome, attempt)
-        if outcome is not None and outcome.probability < 1.0:
-            if uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability:
-                outcome = None
-        return Behaviour(None if math.isinf(duration) else seconds_to_ns(duration), outcome)
+        durations = [_at_of(d) for d in _by_attempt(self.duration)]
+        outcomes = _by_attempt(self.outcome)
+
+        def sample(task: int, attempt: int) -> Behaviour:
+            at = durations[min(attempt, len(durations)) - 1]
+            seconds = at(uniform(seed, task, attempt, Purpose.DURATION))
+            outcome = outcomes[min(attempt, len(outcomes)) - 1]
+            if outcome is not None and outcome.probability < 1.0:
+                if uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability:
+                    outcome = None
+            return Behaviour(None if seconds == math.inf else seconds_to_ns(seconds), outcome)
+
+        return sample
 
 
-def _of_attempt(by_attempt: object, attempt: int) -> object:
-    if isinstance(by_attempt, Sequence):
-        return by_attempt[min(attempt, len(by_attempt)) - 1]
-    return by_attempt
+def _by_attempt(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
+def _at_of(duration: float | Distribution) -> Callable[[float], float]:
+    return Constant(duration).at if isinstance(duration, int | float) else duration.at
+
+
+def ended(
+    task: int, attempt: int, began_ns: int, now_ns: int, behaviour: Behaviour
+) -> AttemptSucceeded | AttemptFailed:
+    """The stimulus of a modelled attempt's end.
+
+    Args:
+        task: the task's number.
+        attempt: the attempt's number.
+        began_ns: when it began.
+        now_ns: when it ended.
+        behaviour: what it did.
+
+    Returns:
+        What the core is told.
+    """
+    failure = behaviour.failure
+    if failure is None:
+        return AttemptSucceeded(task, attempt, began_ns, began_ns, now_ns)
+    after = failure.retry_after_seconds
+    return AttemptFailed(
+        task,
+        attempt,
+        began_ns,
+        began_ns,
+        now_ns,
+        failure.error,
+        failure.retryable,
+        None if after is None else seconds_to_ns(after),
+    )

@@ -1,0 +1,1 @@
+"""What twinclock costs, against what else one would use; see ``benchmarks/README.md``."""

@@ -1,0 +1,203 @@
+"""Tasks that do nothing, on real threads: what a pool costs a task.
+
+One protocol for all: the clock starts before the pool is made and before its first thread; it is
+read when the value of every task is in a list (*results*), and again when the pool is shut down
+(*closed*), which for a journal means that the file is complete. What a process sets up once (the
+tracer provider, the metrics' registry, the tasks' names) is made before. Every task returns its own
+number, and the sum is checked.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Benchmark, Comparison, Contestant, Figures, Size
+
+__all__ = ["throughput"]
+
+_WORKERS = (8, 50)
+_PRIORITIES = 4
+
+
+def _same(number: int) -> int:
+    return number
+
+
+def _figures(tasks: int, began: float, results: float, values: Iterable[int]) -> Figures:
+    closed = time.perf_counter()
+    assert sum(values) == tasks * (tasks - 1) // 2, "results are missing or wrong"
+    return {
+        "results": (results - began) / tasks * 1e6,
+        "closed": (closed - began) / tasks * 1e6,
+    }
+
+
+def _executor(workers: int, tasks: int) -> Figures:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as executor:
+        futures = [executor.submit(_same, number) for number in range(tasks)]
+        values = [future.result() for future in futures]
+        results = time.perf_counter()
+    return _figures(tasks, began, results, values)
+
+
+def _executor_wait(workers: int, tasks: int) -> Figures:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as executor:
+        futures = [executor.submit(_same, number) for number in range(tasks)]
+        wait(futures)
+        values = [future.result() for future in futures]
+        results = time.perf_counter()
+    return _figures(tasks, began, results, values)
+
+
+def _glued(workers: int, tasks: int) -> Figures:
+    """What people put together: each part as its documentation shows it."""
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import (
+        BatchSpanProcessor,
+        SpanExporter,
+        SpanExportResult,
+    )
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from tenacity import retry, stop_after_attempt, wait_exponential
+
+    exported = 0
+
+    class Discard(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            nonlocal exported
+            exported += len(spans)
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    # room for all: with the default of 2048 most spans would be thrown away
+    provider.add_span_processor(BatchSpanProcessor(Discard(), max_queue_size=tasks))
+    tracer = provider.get_tracer("benchmarks")
+    registry = CollectorRegistry()
+    finished = Counter("tasks_finished", "Tasks.", ["pool", "outcome"], registry=registry)
+    duration = Histogram("task_duration", "Seconds.", ["pool", "outcome"], registry=registry)
+    attempt = retry(stop=stop_after_attempt(4), wait=wait_exponential(max=60))(_same)
+
+    def task(number: int) -> int:
+        began = time.perf_counter()
+        outcome = "error"
+        with tracer.start_as_current_span("task", attributes={"task.number": number}):
+            try:
+                value = attempt(number)
+                outcome = "ok"
+            finally:
+                finished.labels("pool", outcome).inc()
+                duration.labels("pool", outcome).observe(time.perf_counter() - began)
+        return value
+
+    assert issubclass(ReadableSpan, object)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as executor:
+        futures = [executor.submit(task, number) for number in range(tasks)]
+        values = [future.result() for future in futures]
+        results = time.perf_counter()
+    figures = _figures(tasks, began, results, values)
+    provider.shutdown()
+    assert exported == tasks, f"{exported} spans of {tasks} came out"
+    return figures
+
+
+def _pool(workers: int, tasks: int, *, journal: bool = False, log: bool = False) -> Figures:
+    from runtime import WorkerPool, WorkerPoolConfig
+
+    config = WorkerPoolConfig(
+        max_workers=workers,
+        max_retries=3,
+        task_timeout_seconds=180,
+        enable_instrumentation=log,
+    )
+    names = [f"task-{number}" for number in range(tasks)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "journal.jsonl") if journal else None
+        began = time.perf_counter()
+        with WorkerPool(config, journal=path) as pool:
+            for number in range(tasks):
+                pool.submit_task(
+                    names[number], _same, (number,), priority=number % _PRIORITIES
+                )
+            values = [result.result for result in pool.wait_for_all()]
+            results = time.perf_counter()
+        figures = _figures(tasks, began, results, values)
+        if path is not None:
+            _check_journal(path, tasks)
+    return figures
+
+
+def _check_journal(path: Path, tasks: int) -> None:
+    with path.open("rb") as lines:
+        submitted = sum(b'"TaskSubmitted"' in line for line in lines)
+    assert submitted == tasks, f"{submitted} tasks of {tasks} are in the journal"
+
+
+def _pool_log(workers: int, tasks: int) -> Figures:
+    """With a line for each success, which a handler throws away."""
+    logger = logging.getLogger("twinclock")
+    before = logger.level, logger.propagate
+    handler = logging.NullHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        return _pool(workers, tasks, log=True)
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+def throughput(size: Size) -> Benchmark:
+    """The benchmark.
+
+    Args:
+        size: how much.
+
+    Returns:
+        It.
+    """
+    tasks = 20_000
+    kinds: dict[str, Callable[[int, int], Figures]] = {
+        "executor": _executor,
+        "executor+wait": _executor_wait,
+        "glued": _glued,
+        "pool": _pool,
+        "pool+journal": lambda workers, n: _pool(workers, n, journal=True),
+        "pool+log": _pool_log,
+    }
+    contestants = [
+        Contestant(f"{name} @{workers}", lambda _, kind=kind, workers=workers: kind(workers, tasks))
+        for workers in _WORKERS
+        for name, kind in kinds.items()
+    ]
+    comparisons = []
+    for w in _WORKERS:
+        base = (f"executor @{w}", "results")
+
+        def to_base(
+            name: str, figure: str, at_most: float | None = None, w: int = w
+        ) -> Comparison:
+            what = name if figure == "results" else f"{name} until closed"
+            label = f"{what} / executor, {w} workers"
+            base = (f"executor @{w}", "results")
+            return Comparison(label, (f"{name} @{w}", figure), base, at_most=at_most)
+
+        comparisons += [
+            to_base("executor+wait", "results"),
+            to_base("glued", "results"),
+            to_base("pool", "results", 0.5),
+            to_base("pool+journal", "results"),
+            to_base("pool+journal", "closed", 1.0),
+            to_base("pool+log", "results"),
+            to_base("pool+log", "closed"),
+        ]
+    return Benchmark("throughput", "", {}, size.of(9, 3), contestants, comparisons)

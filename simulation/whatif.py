@@ -1,0 +1,268 @@
+"""What-if: a recorded run, simulated again under another setting.
+
+The unchanged setting is always simulated first and held against the recording: that error is the
+*fidelity*, and a prediction is refused where it is too large, or where the recording cannot know
+what the new setting asks. Where anything is random, both settings are run R times with the same R
+seeds (common random numbers), and every figure is an interval over those replications; differences
+are taken pair by pair.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from runtime import WorkerPoolConfig
+from runtime.core import CoreSettings
+from runtime.journal import Journal
+from simulation.outcome import MEASURES, Interval, intervals, measure
+from simulation.recorded import RecordedWorkload, Recording, read_recording
+from simulation.replay import replay
+from simulation.simulate import Run, simulate
+
+__all__ = ["DishonestError", "Fidelity", "WhatIf", "changed_settings", "what_if"]
+
+#: Replications where something is random, and the largest error of the unchanged setting.
+DEFAULT_RUNS: Final = 30
+LARGEST_ERROR: Final = 0.10
+
+# Fields of WorkerPoolConfig that a what-if can change, and what the core calls them.
+_CHANGEABLE: Final = {
+    "max_workers": "max_workers",
+    "task_timeout_seconds": "timeout_ns",
+    "max_retries": "max_retries",
+    "backoff_base_seconds": "backoff_base_ns",
+    "backoff_max_seconds": "backoff_max_ns",
+    "jitter": "jitter",
+    "ageing_seconds": "ageing_ns",
+    "max_abandoned_threads": "max_abandoned",
+    "seed": "seed",
+}
+
+
+class DishonestError(Exception):
+    """A prediction was refused, because the recording does not support it.
+
+    Args:
+        message: what is missing.
+        answer: what it would have been.
+    """
+
+    def __init__(self, message: str, answer: WhatIf) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How well the unchanged setting reproduces the recording.
+
+    Args:
+        makespan_error: (simulated - recorded) / recorded.
+        recorded_makespan_seconds: in the recording.
+        simulated_makespan_seconds: simulated under the recorded setting, the mean of the runs.
+    """
+
+    makespan_error: float
+    recorded_makespan_seconds: float
+    simulated_makespan_seconds: float
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """The answer to a what-if.
+
+    Args:
+        fidelity: how well the unchanged setting reproduces the recording.
+        baseline: the measures under the recorded setting.
+        variant: the measures under the changed setting.
+        difference: variant minus baseline, run by run.
+        changes: what was changed.
+        runs: replications; 1 where nothing is random.
+        seed: the first of their seeds.
+        drawn_attempts: attempts a run that the recording does not have, so they were drawn.
+        unknown_attempts: attempts of which the recording cannot know how long they take.
+    """
+
+    fidelity: Fidelity
+    baseline: dict[str, Interval]
+    variant: dict[str, Interval]
+    difference: dict[str, Interval]
+    changes: dict[str, Any]
+    runs: int
+    seed: int
+    drawn_attempts: float
+    unknown_attempts: int
+
+
+def changed_settings(settings: CoreSettings, changes: dict[str, Any]) -> CoreSettings:
+    """Apply changes to a recorded setting.
+
+    Args:
+        settings: as recorded.
+        changes: fields of ``WorkerPoolConfig`` and their new values.
+
+    Returns:
+        The new setting; what was not changed stays exactly as it was.
+
+    Raises:
+        ValueError: an unknown field, with the nearest right name; or a value out of range.
+        TypeError: a value of the wrong type.
+    """
+    for name in changes:
+        if name not in _CHANGEABLE:
+            near = difflib.get_close_matches(name, _CHANGEABLE, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHANGEABLE)}"
+            raise ValueError(f"{name}: no setting that a what-if can change; {hint}")
+
+    def seconds(ns: int | None) -> float | None:
+        return None if ns is None else ns / 1e9
+
+    # the configuration's own checks hold for the changed setting as a whole
+    config = WorkerPoolConfig(
+        max_workers=settings.max_workers,
+        task_timeout_seconds=seconds(settings.timeout_ns),
+        max_retries=settings.max_retries,
+        backoff_base_seconds=settings.backoff_base_ns / 1e9,
+        backoff_max_seconds=settings.backoff_max_ns / 1e9,
+        jitter=settings.jitter,
+        ageing_seconds=seconds(settings.ageing_ns),
+        max_abandoned_threads=settings.max_abandoned,
+        seed=settings.seed,
+    ).replace(**changes)
+    new = config.core_settings()
+    return msgspec.structs.replace(
+        settings, **{_CHANGEABLE[name]: getattr(new, _CHANGEABLE[name]) for name in changes}
+    )
+
+
+def what_if(
+    journal: Journal | str | Path,
+    *,
+    runs: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    **changes: Any,
+) -> WhatIf:
+    """Predict what a recorded run would have come to under another setting.
+
+    Args:
+        journal: a journal, or its path.
+        runs: replications; by default 1 where nothing is random and 30 where something is.
+        seed: the first replication's seed; the others count up from it.
+        force: whether to answer also where the answer would not be honest.
+        progress: called with the replications done and their number.
+        **changes: fields of ``WorkerPoolConfig`` and their new values.
+
+    Returns:
+        The answer.
+
+    Raises:
+        JournalError: the journal cannot be used.
+        NondeterminismError: it does not replay.
+        DishonestError: the recording does not support the prediction.
+        ValueError: an unknown field or a value out of range.
+    """
+    found = replay(journal)
+    found.raise_for_divergence()
+    recording = read_recording(found.journal)
+    settings = changed_settings(recording.settings, changes)
+    if not recording.run.ends:
+        raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
+    if runs is not None and runs < 1:
+        raise ValueError(f"runs={runs}: must be 1 or more")
+    pairs: list[tuple[_Side, _Side]] = []
+    wanted = runs or 1
+    while len(pairs) < wanted:
+        key = seed + len(pairs)
+        pair = _run(recording, recording.settings, key), _run(recording, settings, key)
+        pairs.append(pair)
+        if runs is None and (pair[0].random or pair[1].random):
+            wanted = DEFAULT_RUNS
+        if progress is not None:
+            progress(len(pairs), wanted)
+    answer = _answer(recording, pairs, changes, seed)
+    if not force:
+        _refuse_dishonest(recording, pairs, answer)
+    return answer
+
+
+@dataclass(frozen=True)
+class _Side:
+    measures: dict[str, float]
+    random: bool
+    drawn: int
+    unknown: int
+    unfinished: int
+
+
+def _run(recording: Recording, settings: CoreSettings, seed: int) -> _Side:
+    jittered = settings.jitter != "none"
+    workload = RecordedWorkload(recording, settings)
+    keyed = msgspec.structs.replace(settings, seed=seed) if jittered else settings
+    run: Run = simulate(workload, keyed, seed)
+    measures = measure(run)
+    return _Side(
+        measures,
+        workload.random or (jittered and measures["retries"] > 0),
+        workload.drawn,
+        workload.unknown,
+        run.unfinished,
+    )
+
+
+def _answer(
+    recording: Recording, pairs: list[tuple[_Side, _Side]], changes: dict[str, Any], seed: int
+) -> WhatIf:
+    baseline = intervals([base.measures for base, _ in pairs])
+    recorded = measure(recording.run)["makespan_seconds"]
+    simulated = baseline["makespan_seconds"].mean
+    error = (simulated - recorded) / recorded if recorded else math.nan
+    return WhatIf(
+        fidelity=Fidelity(error, recorded, simulated),
+        baseline=baseline,
+        variant=intervals([variant.measures for _, variant in pairs]),
+        difference=intervals(
+            [
+                {name: variant.measures[name] - base.measures[name] for name in MEASURES}
+                for base, variant in pairs
+            ]
+        ),
+        changes=changes,
+        runs=len(pairs),
+        seed=seed,
+        drawn_attempts=sum(variant.drawn for _, variant in pairs) / len(pairs),
+        unknown_attempts=max(variant.unknown for _, variant in pairs),
+    )
+
+
+def _refuse_dishonest(
+    recording: Recording, pairs: list[tuple[_Side, _Side]], answer: WhatIf
+) -> None:
+    error = answer.fidelity.makespan_error
+    if not abs(error) <= LARGEST_ERROR:
+        raise DishonestError(
+            f"the unchanged setting reproduces the recorded makespan with an error of {error:+.1%}, "
+            f"and more than {LARGEST_ERROR:.0%} is too much to predict from",
+            answer,
+        )
+    if answer.unknown_attempts:
+        raise DishonestError(
+            f"{answer.unknown_attempts} attempts were abandoned at their timeout in the recording, "
+            f"none of their group took longer than that, and the changed setting would let them "
+            f"run on: the recording cannot know how long they take; record with a longer timeout",
+            answer,
+        )
+    if any(variant.unfinished for _, variant in pairs):
+        raise DishonestError(
+            "some tasks would never end: attempts that the recording never saw the end of, "
+            "and no timeout",
+            answer,
+        )

@@ -1,0 +1,148 @@
+"""What a simulated run is given: when which task comes, and what each of its attempts does."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtime.config import check_int, seconds_to_ns
+from runtime.core.keyed import Purpose, uniform
+from runtime.core.records import SimultaneousPart, TaskSubmitted
+from simulation.distributions import Distribution, Exponential
+from simulation.models import Behaviour, Fails, Modelled
+
+__all__ = ["Arrival", "Batch", "Modelled", "Sampler", "SyntheticWorkload", "Workload"]
+
+#: An instant in nanoseconds and what happens then: a submission, a cancel, an abort, a drain.
+Arrival = tuple[int, SimultaneousPart]
+#: What an attempt does, by the task's and the attempt's number.
+Sampler = Callable[[int, int], Behaviour]
+
+
+class Workload(Protocol):
+    """What a simulated run is given. The same seed gives the same."""
+
+    def arrivals(self, seed: int) -> Iterator[Arrival]:
+        """What comes from outside, in the order of time."""
+
+    def sampler(self, seed: int) -> Sampler:
+        """What attempts do: a function of the task's and the attempt's number."""
+
+    @property
+    def random(self) -> bool:
+        """Whether another seed gives another run."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tasks of one kind.
+
+    Args:
+        tasks: how many.
+        model: what their attempts do.
+        name: what their names begin with; a number follows.
+        rate_per_second: how many come a second, at random (a Poisson process); ``None`` for all
+            at once.
+        start_seconds: when the first may come.
+        priority: as for ``submit_task``.
+        group: as for ``submit_task``.
+    """
+
+    tasks: int
+    model: Modelled
+    name: str = "task"
+    rate_per_second: float | None = None
+    start_seconds: float = 0.0
+    priority: int = 0
+    group: str = "default"
+
+    def __post_init__(self) -> None:
+        check_int("tasks", self.tasks, 1, 100_000_000)
+        rate = self.rate_per_second
+        if rate is not None and not 0 < rate < float("inf"):
+            raise ValueError(f"rate_per_second={rate!r}: must be more than 0")
+
+
+class SyntheticWorkload:
+    """Batches of modelled tasks, numbered in the order of the batches.
+
+    Args:
+        batches: the batches.
+
+    Example:
+        >>> workload = SyntheticWorkload([Batch(3, Modelled(duration=2.0))])
+        >>> [(at_ns, spec.name) for at_ns, spec in workload.arrivals(seed=0)]
+        [(0, 'task-1'), (0, 'task-2'), (0, 'task-3')]
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = list(batches)
+        self._ends: list[int] = []
+        end = 0
+        for batch in self._batches:
+            end += batch.tasks
+            self._ends.append(end)
+
+    @classmethod
+    def poisson(
+        cls,
+        tasks: int,
+        rate_per_second: float,
+        duration: Distribution,
+        outcome: Fails | None = None,
+    ) -> SyntheticWorkload:
+        """One batch of tasks that come at random.
+
+        Args:
+            tasks: how many.
+            rate_per_second: how many come a second.
+            duration: how long an attempt takes.
+            outcome: how attempts fail, ``None`` for never.
+
+        Returns:
+            The workload.
+        """
+        return cls([Batch(tasks, Modelled(duration, outcome), rate_per_second=rate_per_second)])
+
+    @property
+    def random(self) -> bool:
+        """Whether another seed gives another run."""
+        return True
+
+    def arrivals(self, seed: int) -> Iterator[Arrival]:
+        """What comes from outside, in the order of time."""
+        if len(self._batches) == 1:
+            return self._arrivals_of(self._batches[0], 0, seed)
+        streams = [
+            arrival
+            for batch, end in zip(self._batches, self._ends, strict=True)
+            for arrival in self._arrivals_of(batch, end - batch.tasks, seed)
+        ]
+        return iter(sorted(streams, key=lambda arrival: arrival[0]))
+
+    @staticmethod
+    def _arrivals_of(batch: Batch, first: int, seed: int) -> Iterator[Arrival]:
+        at_ns = seconds_to_ns(batch.start_seconds)
+        gap = Exponential(1 / batch.rate_per_second) if batch.rate_per_second else None
+        for index in range(1, batch.tasks + 1):
+            number = first + index
+            if gap is not None:
+                at_ns += seconds_to_ns(gap.at(uniform(seed, number, 0, Purpose.ARRIVAL)))
+            yield (
+                at_ns,
+                TaskSubmitted(number, f"{batch.name}-{index}", batch.priority, batch.group),
+            )
+
+    def sampler(self, seed: int) -> Sampler:
+        """What attempts do: a function of the task's and the attempt's number."""
+        samplers = [batch.model.sampler(seed) for batch in self._batches]
+        if len(samplers) == 1:
+            return samplers[0]
+        ends = self._ends
+
+        def sample(task: int, attempt: int) -> Behaviour:
+            return samplers[bisect_left(ends, task)](task, attempt)
+
+        return sample
