@@ -91,11 +91,12 @@ class Replay:
             raise NondeterminismError(self.journal.path, self.divergence)
 
 
-def replay(journal: Journal | str | Path) -> Replay:
+def replay(journal: Journal | str | Path, *, check: bool = False) -> Replay:
     """Replay a journal.
 
     Args:
         journal: one that was read, or its path (``-`` for standard input).
+        check: whether to verify the core's invariants after each step.
 
     Returns:
         What was found.

@@ -1,0 +1,146 @@
+"""Scenarios in TOML: a synthetic workload and the pool that it meets.
+
+    [pool]
+    max_workers = 20
+    task_timeout_seconds = 30
+
+    [[tasks]]
+    count = 300
+    name = "Q"
+    duration = { lognormal = { median = 3.0, sigma = 0.5 } }
+    fails = { probability = 0.1, error = "ConnectionError" }
+
+``duration`` is a number of seconds, or one of ``{ exponential = { mean = } }``,
+``{ uniform = { low = , high = } }``, ``{ lognormal = { median = , sigma = } }``,
+``{ empirical = { values = [...] } }``. ``rate_per_second`` lets tasks come at random, all at once
+without it; ``start_seconds``, ``priority`` and ``group`` are as one expects.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime import WorkerPoolConfig
+from simulation.distributions import (
+    Constant,
+    Distribution,
+    Empirical,
+    Exponential,
+    LogNormal,
+    Uniform,
+)
+from simulation.models import Fails, Modelled
+from simulation.workload import Batch, SyntheticWorkload
+
+__all__ = ["Scenario", "ScenarioError", "read_scenario"]
+
+_DISTRIBUTIONS = {
+    "exponential": Exponential,
+    "uniform": Uniform,
+    "lognormal": LogNormal,
+    "empirical": Empirical,
+}
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be used; the message says where and why."""
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A scenario that was read.
+
+    Args:
+        config: the pool.
+        workload: what it meets.
+    """
+
+    config: WorkerPoolConfig
+    workload: SyntheticWorkload
+
+
+class _Tasks(msgspec.Struct, forbid_unknown_fields=True):
+    count: int
+    duration: float | dict[str, dict[str, Any]]
+    name: str = "task"
+    fails: dict[str, Any] | None = None
+    rate_per_second: float | None = None
+    start_seconds: float = 0.0
+    priority: int = 0
+    group: str = "default"
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    tasks: list[_Tasks]
+    pool: dict[str, Any] = {}
+
+
+def read_scenario(path: str | Path) -> Scenario:
+    """Read a scenario.
+
+    Args:
+        path: a TOML file.
+
+    Returns:
+        The scenario.
+
+    Raises:
+        ScenarioError: it is missing, no TOML, or something in it is wrong.
+    """
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        file = msgspec.convert(data, _File)
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: not a TOML file: {error}") from None
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"{path}: {error}") from None
+    try:
+        config = WorkerPoolConfig(**file.pool)
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{path}, [pool]: {_plain(error)}") from None
+    if not file.tasks:
+        raise ScenarioError(f"{path}: there are no [[tasks]]")
+    batches = []
+    for index, tasks in enumerate(file.tasks, 1):
+        try:
+            batches.append(_batch(tasks))
+        except (TypeError, ValueError) as error:
+            raise ScenarioError(f"{path}, [[tasks]] {index}: {_plain(error)}") from None
+    return Scenario(config, SyntheticWorkload(batches))
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace(
+        "WorkerPoolConfig.__init__() got an unexpected keyword argument", "no such field:"
+    )
+
+
+def _batch(tasks: _Tasks) -> Batch:
+    fails = None if tasks.fails is None else Fails(**tasks.fails)
+    return Batch(
+        tasks.count,
+        Modelled(_distribution(tasks.duration), fails),
+        tasks.name,
+        tasks.rate_per_second,
+        tasks.start_seconds,
+        tasks.priority,
+        tasks.group,
+    )
+
+
+def _distribution(duration: float | dict[str, dict[str, Any]]) -> Distribution:
+    if isinstance(duration, int | float):
+        return Constant(duration)
+    if len(duration) != 1 or next(iter(duration)) not in _DISTRIBUTIONS:
+        kinds = ", ".join(_DISTRIBUTIONS)
+        raise ValueError(f"duration={duration!r}: must be seconds, or one of {kinds}")
+    kind, arguments = next(iter(duration.items()))
+    made: Distribution = _DISTRIBUTIONS[kind](**arguments)
+    return made
