@@ -1,0 +1,41 @@
+"""The name under which an orchestrator imports the worker pool; ``runtime`` has the code."""
+
+from runtime import (
+    Attempt,
+    ForkedPoolError,
+    JournalTo,
+    PoolBrokenError,
+    PoolClosedError,
+    TaskCancelledError,
+    TaskExecutionError,
+    TaskFailedError,
+    TaskMetrics,
+    TaskResult,
+    TaskStatus,
+    TaskTimeoutError,
+    WaitTimeoutError,
+    WorkerPool,
+    WorkerPoolConfig,
+    WouldDeadlockError,
+    current_attempt,
+)
+
+__all__ = [
+    "Attempt",
+    "ForkedPoolError",
+    "JournalTo",
+    "PoolBrokenError",
+    "PoolClosedError",
+    "TaskCancelledError",
+    "TaskExecutionError",
+    "TaskFailedError",
+    "TaskMetrics",
+    "TaskResult",
+    "TaskStatus",
+    "TaskTimeoutError",
+    "WaitTimeoutError",
+    "WorkerPool",
+    "WorkerPoolConfig",
+    "WouldDeadlockError",
+    "current_attempt",
+]

@@ -1,0 +1,52 @@
+"""What stands in for the slow, flaky services of an orchestrator: waits, failures, hangs.
+
+How long a question takes and whether it fails depends on its number alone, so every run of the
+examples does the same work.
+"""
+
+from __future__ import annotations
+
+import random
+
+from concurrency import current_attempt
+
+
+class ServiceUnavailableError(Exception):
+    """The service answered 503."""
+
+
+def ask(number: int) -> str:
+    """Answer a micro question: 20 to 200 ms of waiting; one in eight fails at first, one in a
+    hundred hangs at first.
+
+    Args:
+        number: the question's number.
+
+    Returns:
+        The answer.
+
+    Raises:
+        ServiceUnavailableError: now and then.
+    """
+    attempt = current_attempt()
+    luck = random.Random(number * 10 + attempt.number)
+    attempt.sleep(luck.uniform(0.02, 0.2))
+    if attempt.number == 1 and number % 100 == 17:
+        attempt.sleep(60.0)  # a hung connection: the pool's timeout ends the wait
+    if attempt.number == 1 and luck.random() < 0.125:
+        raise ServiceUnavailableError(f"question {number}")
+    return f"answer {number}"
+
+
+def score(number: int, answer: str | None) -> float:
+    """Score an answer: a few milliseconds.
+
+    Args:
+        number: the question's number.
+        answer: its answer, ``None`` where there is none.
+
+    Returns:
+        A score from 0 to 1.
+    """
+    current_attempt().sleep(0.004)
+    return 0.0 if answer is None else random.Random(number).random()
