@@ -167,7 +167,7 @@ def run(benchmark: Benchmark, progress: Callable[[str], None]) -> Outcome:
                 figures = contestant.run(number)
             except ImportError as error:
                 outcome.absent[contestant.name] = str(error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the other contestants go on
                 outcome.broken[contestant.name] = f"{type(error).__name__}: {error}"
             else:
                 for figure, value in figures.items():
