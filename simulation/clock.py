@@ -1,16 +1,20 @@
-"""The virtual clock: a core over SimPy.
+"""The virtual clock: a core on SimPy's time.
 
-SimPy's ``Environment`` keeps the time, in integer nanoseconds. Whatever happens at one and the same
-instant is gathered and handed to the core as one ``Simultaneous``, and the core settles the order;
-so a run never depends on which of two SimPy events was scheduled first. What a user does between
-two runs of the clock is decided at once, one call after the other, as on real threads.
+Whatever happens at one and the same instant is gathered and handed to the core as one
+``Simultaneous``, and the core settles the order; so a run never depends on which of two SimPy events
+was scheduled first. What a user does between two runs of the clock is decided at once, one call
+after the other, as on real threads.
 
-An attempt is a plain timeout with a callback, not a process: a third of the cost.
+SimPy's ``Environment``, in integer nanoseconds, runs what can call back: sleeping code, waits, the
+core's deadlines. What is known beforehand and only has to be told to the core at its instant is
+merged in from its own order, without a SimPy event each: arrivals, and the ends of modelled
+attempts (``docs/decisions/0006``: half the time a task).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from typing import Any, Final
 
 import simpy
@@ -26,14 +30,13 @@ from runtime.core.records import (
     TimeElapsed,
 )
 
-__all__ = ["NothingLeftError", "VirtualClock"]
+__all__ = ["Arrival", "VirtualClock"]
+
+#: An instant in nanoseconds and what happens then: a submission, a cancel, an abort, a drain.
+Arrival = tuple[int, SimultaneousPart]
 
 _NEVER: Final = 1 << 63
 _INFINITY: Final = float("inf")
-
-
-class NothingLeftError(RuntimeError):
-    """Something is waited for, but nothing is left that could ever happen."""
 
 
 class VirtualClock:
@@ -41,11 +44,11 @@ class VirtualClock:
 
     Args:
         core: whose deadlines are kept.
-        decide: the way to the core, looked up anew for each decision.
+        decide: the way to the core.
         carry_out: is given each instruction with the instant, the stimulus and its payload.
+        arrivals: what is known to come, in the order of time.
 
     Attributes:
-        env: SimPy's environment; schedule on it what else is to happen.
         now: the present, in nanoseconds.
     """
 
@@ -54,24 +57,37 @@ class VirtualClock:
         core: Core,
         decide: Callable[[int, Stimulus], list[Instruction]],
         carry_out: Callable[[int, Instruction, Stimulus, Any], None],
+        arrivals: Iterator[Arrival] = iter(()),
     ) -> None:
-        self.env = simpy.Environment(initial_time=0)
+        self.now = 0
         self._core = core
         self._decide = decide
         self._carry_out = carry_out
+        self._env = simpy.Environment(initial_time=0)
+        self._event_at: float = _INFINITY  # of the next SimPy event
+        self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
+        self._count = 0
+        self._arrivals = arrivals
+        self._next_arrival = next(arrivals, None)
         self._gathered: list[tuple[Stimulus, Any]] = []
         self._wake_at = _NEVER
-
-    @property
-    def now(self) -> int:
-        """The present, in nanoseconds."""
-        return self.env.now  # type: ignore[return-value]  # ints in, ints out
 
     def happen(self, stimulus: Stimulus, payload: Any) -> None:
         """Note that something happens at this instant; while the clock runs."""
         self._gathered.append((stimulus, payload))
 
-    def at(self, after_ns: int, callback: Callable[[simpy.Event], None], value: Any = None) -> None:
+    def happen_after(self, after_ns: int, stimulus: Stimulus, payload: Any) -> None:
+        """Let something happen after a while.
+
+        Args:
+            after_ns: how long after now, in nanoseconds.
+            stimulus: what happens then.
+            payload: what it brings home.
+        """
+        self._count = count = self._count + 1
+        heappush(self._ends, (self.now + after_ns, count, stimulus, payload))
+
+    def at(self, after_ns: int, callback: Callable[[Any], None], value: Any = None) -> None:
         """Call back after a while.
 
         Args:
@@ -79,9 +95,10 @@ class VirtualClock:
             callback: called with the SimPy event, which carries ``value``.
             value: what to carry.
         """
-        timeout = self.env.timeout(after_ns, value)
-        assert timeout.callbacks is not None
+        env = self._env
+        timeout = env.timeout(self.now + after_ns - env.now, value)
         timeout.callbacks.append(callback)
+        self._event_at = env.peek()
 
     def settle(self) -> None:
         """Let the core decide on what has happened at this instant."""
@@ -110,49 +127,70 @@ class VirtualClock:
         Returns:
             The instructions, carried out.
         """
-        now = self.env.now
-        instructions = self._decide(now, stimulus)  # type: ignore[arg-type]
+        now = self.now
+        instructions = self._decide(now, stimulus)
         for instruction in instructions:
-            self._carry_out(now, instruction, stimulus, payload)  # type: ignore[arg-type]
-        wake = self._core.wake_at_ns
-        if wake < self._wake_at:
-            self._wake_at = wake
-            self.at(max(0, wake - now), self._woken)  # type: ignore[arg-type]
+            self._carry_out(now, instruction, stimulus, payload)
+        if self._core.wake_at_ns < self._wake_at:
+            self._mind_deadline()
         return instructions
 
+    def _mind_deadline(self) -> None:
+        """Wake the core when its next deadline comes."""
+        self._wake_at = wake = self._core.wake_at_ns
+        self.at(max(0, wake - self.now), self._woken)
+
     def _woken(self, event: simpy.Event) -> None:
-        if self.env.now >= self._wake_at:
+        if self.now >= self._wake_at:
             self._wake_at = _NEVER
             self.happen(TimeElapsed(), None)
 
-    def run(self, done: Callable[[], bool], until_ns: int | None = None) -> bool:
+    def run(self, done: Callable[[], bool] | None, until_ns: int | None = None) -> bool:
         """Let time pass.
 
         Args:
-            done: asked after each instant; ends the run.
+            done: asked after each instant; ends the run where it is true. ``None`` for never.
             until_ns: the last instant, ``None`` for no end.
 
         Returns:
-            Whether ``done`` came true; if not, it is ``until_ns`` now.
-
-        Raises:
-            NothingLeftError: nothing is left to happen and there is no ``until_ns``.
+            Whether ``done`` came true; if not, it is ``until_ns`` now, or nothing is left that
+            could ever happen.
         """
-        env = self.env
-        peek, step = env.peek, env.step
+        core, decide, carry_out = self._core, self._decide, self._carry_out
+        gathered, ends = self._gathered, self._ends
         if until_ns is not None and until_ns > self.now:
             self.at(until_ns - self.now, _arrive)
         self.settle()
-        while not done():
+        while done is None or not done():
             if until_ns is not None and self.now >= until_ns:
                 return False
-            at = peek()
-            if at == _INFINITY:
-                raise NothingLeftError("nothing is left to happen")
-            step()
-            while peek() == at:
-                step()
-            self.settle()
+            instant = self._event_at
+            arrival = self._next_arrival
+            if ends and ends[0][0] < instant:
+                instant = ends[0][0]
+            if arrival is not None and arrival[0] <= instant:
+                instant = arrival[0]
+                gathered.append((arrival[1], None))
+                while (arrival := next(self._arrivals, None)) and arrival[0] == instant:
+                    gathered.append((arrival[1], None))
+                self._next_arrival = arrival
+            elif instant == _INFINITY:
+                return False
+            self.now = instant  # type: ignore[assignment]  # no infinity any more
+            while ends and ends[0][0] == instant:
+                end = heappop(ends)
+                gathered.append((end[2], end[3]))
+            while self._event_at == instant:
+                self._env.step()
+                self._event_at = self._env.peek()
+            if len(gathered) == 1:  # as nearly always: what decide() does, without the call
+                stimulus, payload = gathered.pop()
+                for instruction in decide(instant, stimulus):  # type: ignore[arg-type]
+                    carry_out(instant, instruction, stimulus, payload)  # type: ignore[arg-type]
+                if core.wake_at_ns < self._wake_at:
+                    self._mind_deadline()
+            elif gathered:
+                self.settle()
         return True
 
 

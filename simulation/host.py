@@ -22,10 +22,14 @@ from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
 from runtime.observers import Relay
 from simulation.batons import Baton, WorldEnded
-from simulation.clock import NothingLeftError, VirtualClock
+from simulation.clock import VirtualClock
 from simulation.models import Modelled, ended
 
-__all__ = ["VirtualHost"]
+__all__ = ["ModelledError", "NothingLeftError", "VirtualHost"]
+
+
+class NothingLeftError(RuntimeError):
+    """Something is waited for, but nothing is left that could ever happen."""
 
 
 class ModelledError(RuntimeError):
@@ -111,21 +115,14 @@ class VirtualHost:
         model = job.fn
         if isinstance(model, Modelled):
             behaviour = model.sampler(self._seed)(number, attempt)
-            if behaviour.duration_ns is not None:
-                self._time.at(
-                    behaviour.duration_ns, self._modelled, (job, attempt, now_ns, behaviour, model)
-                )
+            took = behaviour.duration_ns
+            if took is not None:
+                failure = behaviour.failure
+                brought = model.value if failure is None else Raised(ModelledError(failure.error))
+                end = ended(number, attempt, now_ns, now_ns + took, behaviour)
+                self._time.happen_after(took, end, brought)
         else:
             self._time.at(0, self._begin, (job, attempt, now_ns, job.context))
-
-    def _modelled(self, event: simpy.Event) -> None:
-        """A modelled attempt ends."""
-        carried: Any = event.value
-        job, attempt, began, behaviour, model = carried
-        stimulus = ended(job.spec.task, attempt, began, self._time.now, behaviour)
-        failure = behaviour.failure
-        payload = model.value if failure is None else Raised(ModelledError(failure.error))
-        self._time.happen(stimulus, payload)
 
     def _begin(self, event: simpy.Event) -> None:
         """An ordinary function is called."""
@@ -196,15 +193,16 @@ class VirtualHost:
             return self._wait_in_task(baton, watch, timeout_ns)
         until_ns = None if timeout_ns is None else self._time.now + timeout_ns
         try:
-            return self._time.run(lambda: watch.done, until_ns)
-        except NothingLeftError:
+            came_true = self._time.run(lambda: watch.done, until_ns)
+        finally:
+            self.flush()
+        if not came_true and until_ns is None:
             names = [job.spec.name for job in watch.jobs if job.end is None]
             raise NothingLeftError(
                 f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''} can never end: nothing "
                 f"is left to happen; give the tasks a timeout, or a duration that ends"
-            ) from None
-        finally:
-            self.flush()
+            )
+        return came_true
 
     def _wait_in_task(self, baton: Baton, watch: Watch, timeout_ns: int | None) -> bool:
         woken = False
@@ -226,7 +224,7 @@ class VirtualHost:
 
     def advance(self, duration_ns: int) -> None:
         """Let time pass."""
-        self._time.run(lambda: False, self._time.now + duration_ns)
+        self._time.run(None, self._time.now + duration_ns)
         self.flush()
 
     # ------------------------------------------------------------ the end

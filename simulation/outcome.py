@@ -44,10 +44,12 @@ def measure(run: Run) -> dict[str, float]:
     Returns:
         The measures by name, NaN where there was nothing to measure.
     """
-    submitted = run.submitted_at_ns
     completed = failed = cancelled = attempts = started = busy_ns = 0
     seconds = []
-    for at_ns, end in run.ends:
+    first = None
+    for at_ns, end in zip(run.ended_at_ns, run.ends, strict=True):
+        if first is None or end.submitted_at_ns < first:
+            first = end.submitted_at_ns
         if end.outcome == "ok":
             completed += 1
         elif end.outcome == "cancelled":
@@ -55,13 +57,13 @@ def measure(run: Run) -> dict[str, float]:
         else:
             failed += 1
         if end.outcome != "cancelled":
-            seconds.append((at_ns - submitted[end.task]) / 1e9)
+            seconds.append((at_ns - end.submitted_at_ns) / 1e9)
         attempts += end.attempts
         started += end.attempts > 0
         busy_ns += end.running_ns
     seconds.sort()
     ended = len(run.ends)
-    span_ns = run.ends[-1][0] - min(submitted.values()) if ended else 0
+    span_ns = run.ended_at_ns[-1] - first if first is not None else 0
     return {
         "makespan_seconds": span_ns / 1e9 if ended else math.nan,
         "success_rate": completed / ended if ended else math.nan,

@@ -36,10 +36,11 @@ from runtime.core.records import (
 )
 from runtime.errors import TaskCancelledError
 from runtime.journal import Journal
+from simulation.clock import Arrival
 from simulation.models import Behaviour, Fails
 from simulation.replay import parts_of
 from simulation.simulate import Run
-from simulation.workload import Arrival, Sampler
+from simulation.workload import Sampler
 
 __all__ = ["RecordedWorkload", "Recording", "read_recording"]
 
@@ -98,7 +99,6 @@ def read_recording(journal: Journal) -> Recording:
                     by_group[recording.specs[part.task].group].append((took, failure))
                 case TaskSubmitted():
                     recording.specs[part.task] = part
-                    run.submitted_at_ns[part.task] = at
                     recording.arrivals.append((at, part))
                 case TimeElapsed():
                     pass
@@ -112,7 +112,8 @@ def read_recording(journal: Journal) -> Recording:
                     recording.censored[task, attempt] = at - started[task, attempt]
                     run.timeouts += outcome == "timeout"
                 case FinishTask():
-                    run.ends.append((at, instruction))
+                    run.ended_at_ns.append(at)
+                    run.ends.append(instruction)
                 case _:
                     pass
     for (task, attempt), at in started.items():

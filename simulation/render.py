@@ -15,6 +15,8 @@ from simulation.whatif import WhatIf
 
 __all__ = ["show_outcome", "show_replay", "show_what_if"]
 
+_LONG_SECONDS = 100
+
 _TITLES = {
     "makespan_seconds": ("makespan", "s"),
     "success_rate": ("success rate", "%"),
@@ -35,19 +37,20 @@ def _number(value: float, unit: str) -> str:
     if math.isnan(value):
         return "-"
     if unit == "%":
-        return f"{value:.1%}"
+        return f"{value * 100:.1f} %"
     if unit == "s":
-        return f"{value:,.3f} s" if abs(value) < 100 else f"{value:,.1f} s"
+        return f"{value:,.3f} s" if abs(value) < _LONG_SECONDS else f"{value:,.1f} s"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def _interval(interval: Interval, unit: str, *, signed: bool = False) -> Text:
+def _interval(interval: Interval, unit: str, *, difference: bool = False) -> Text:
     mean = _number(interval.mean, unit)
-    text = Text(f"+{mean}" if signed and interval.mean > 0 else mean)
-    if interval.low != interval.high:
-        text.append(
-            f"  [{_number(interval.low, unit)}, {_number(interval.high, unit)}]", style="dim"
-        )
+    if difference:
+        mean = mean.replace("%", "pp")  # percentage points
+    text = Text(f"+{mean}" if difference and interval.mean > 0 else mean)
+    half = (interval.high - interval.low) / 2
+    if half > 0:
+        text.append(f" ± {_number(half, unit).partition(' ')[0]}", style="dim")
     return text
 
 
@@ -60,7 +63,7 @@ def show_replay(console: Console, found: Replay) -> None:
         highlight=False,
     )
     if found.divergence is None:
-        console.print("[green]replays exactly[/]", journal.digest, highlight=False)
+        console.print("[green]replays exactly[/]", journal.digest, highlight=False, soft_wrap=True)
     else:
         _show_divergence(console, found.divergence)
 
@@ -91,6 +94,7 @@ def show_what_if(console: Console, answer: WhatIf) -> None:
         f"simulated, {fidelity.recorded_makespan_seconds:,.3f} s recorded: an error of "
         f"[bold]{fidelity.makespan_error:+.2%}[/]",
         highlight=False,
+        soft_wrap=True,
     )
     changes = ", ".join(f"{name}={value}" for name, value in answer.changes.items())
     table = Table(title=f"what if {changes}?", title_justify="left")
@@ -103,7 +107,7 @@ def show_what_if(console: Console, answer: WhatIf) -> None:
             title,
             _interval(answer.baseline[name], unit),
             _interval(answer.variant[name], unit),
-            _interval(answer.difference[name], unit, signed=True),
+            _interval(answer.difference[name], unit, difference=True),
         )
     console.print(table)
     console.print(_footnote(answer.runs, answer.seed), style="dim", highlight=False)

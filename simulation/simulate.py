@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-
-import simpy
 
 from runtime.core import Core, CoreSettings
 from runtime.core.records import (
@@ -15,15 +12,14 @@ from runtime.core.records import (
     Instruction,
     StartAttempt,
     Stimulus,
-    TaskSubmitted,
     TimeElapsed,
     Transition,
 )
 from runtime.observers import Step
 from runtime.recorder import StepDigest
-from simulation.clock import NothingLeftError, VirtualClock
+from simulation.clock import VirtualClock
 from simulation.models import ended
-from simulation.workload import Arrival, Workload
+from simulation.workload import Workload
 
 __all__ = ["Run", "simulate"]
 
@@ -34,8 +30,8 @@ class Run:
 
     Args:
         max_workers: slots.
-        submitted_at_ns: when each task was submitted, by number.
-        ends: each task's end, in the order of their ends, with its instant.
+        ended_at_ns: the instants at which tasks ended, in order.
+        ends: the ends themselves.
         timeouts: attempts abandoned because their time was up.
         unfinished: tasks that never ended, because nothing was left to happen.
         steps: every step of the core, where it was asked for.
@@ -43,8 +39,8 @@ class Run:
     """
 
     max_workers: int
-    submitted_at_ns: dict[int, int] = field(default_factory=dict)
-    ends: list[tuple[int, FinishTask]] = field(default_factory=list)
+    ended_at_ns: list[int] = field(default_factory=list)
+    ends: list[FinishTask] = field(default_factory=list)
     timeouts: int = 0
     unfinished: int = 0
     steps: list[Step] = field(default_factory=list)
@@ -77,7 +73,7 @@ def simulate(
         >>> run = simulate(
         ...     SyntheticWorkload([Batch(10, Modelled(duration=3.0))]), CoreSettings(max_workers=5)
         ... )
-        >>> run.ends[-1][0] / 1e9
+        >>> run.ended_at_ns[-1] / 1e9
         6.0
     """
     return _Simulation(workload, settings, seed, log).run()
@@ -88,38 +84,21 @@ class _Simulation:
         self._sample = workload.sampler(seed)
         self._core = core = Core(settings, record="all" if log else "none")
         self._result = Run(settings.max_workers)
-        decide = self._decide_and_keep if log else core.handle
-        self._clock = VirtualClock(core, decide, self._carry_out)
-        self._arrivals: Iterator[Arrival] = workload.arrivals(seed)
+        self._ends, self._ended_at_ns = self._result.ends, self._result.ended_at_ns
+        self._clock = VirtualClock(
+            core,
+            self._decide_and_keep if log else core.handle,
+            self._carry_out,
+            workload.arrivals(seed),
+        )
 
     def run(self) -> Run:
-        self._expect()
-        clock, core = self._clock, self._core
-        try:
-            clock.run(lambda: False)
-        except NothingLeftError:
-            pass
+        self._clock.run(None)
+        core = self._core
         result = self._result
         result.unfinished = len(core.live())
         result.transitions = core.take_transitions()
         return result
-
-    # ------------------------------------------------------------ what comes from outside
-
-    def _expect(self) -> None:
-        """Put the next arrival on the clock."""
-        arrival = next(self._arrivals, None)
-        if arrival is not None:
-            self._clock.at(arrival[0] - self._clock.now, self._arrive, arrival[1])
-
-    def _arrive(self, event: simpy.Event) -> None:
-        stimulus: Any = event.value
-        if type(stimulus) is TaskSubmitted:
-            self._result.submitted_at_ns[stimulus.task] = self._clock.now
-        self._clock.happen(stimulus, None)
-        self._expect()
-
-    # ------------------------------------------------------------ instructions
 
     def _carry_out(
         self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
@@ -127,18 +106,15 @@ class _Simulation:
         if type(instruction) is StartAttempt:
             task, attempt = instruction.task, instruction.attempt
             behaviour = self._sample(task, attempt)
-            if behaviour.duration_ns is not None:
-                carried = (task, attempt, now_ns, behaviour)
-                self._clock.at(behaviour.duration_ns, self._end, carried)
+            took = behaviour.duration_ns
+            if took is not None:
+                end = ended(task, attempt, now_ns, now_ns + took, behaviour)
+                self._clock.happen_after(took, end, None)
         elif type(instruction) is FinishTask:
-            self._result.ends.append((now_ns, instruction))
+            self._ended_at_ns.append(now_ns)
+            self._ends.append(instruction)
         elif type(instruction) is AbandonAttempt and instruction.outcome == "timeout":
             self._result.timeouts += 1
-
-    def _end(self, event: simpy.Event) -> None:
-        carried: Any = event.value
-        task, attempt, began, behaviour = carried
-        self._clock.happen(ended(task, attempt, began, self._clock.now, behaviour), None)
 
     def _decide_and_keep(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         core = self._core

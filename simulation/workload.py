@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.config import check_int, seconds_to_ns
-from runtime.core.keyed import Purpose, uniform
-from runtime.core.records import SimultaneousPart, TaskSubmitted
+from runtime.core.keyed import BLOCK, Purpose, block
+from runtime.core.records import TaskSubmitted
+from simulation.clock import Arrival
 from simulation.distributions import Distribution, Exponential
 from simulation.models import Behaviour, Fails, Modelled
 
-__all__ = ["Arrival", "Batch", "Modelled", "Sampler", "SyntheticWorkload", "Workload"]
+__all__ = ["Batch", "Modelled", "Sampler", "SyntheticWorkload", "Workload"]
 
-#: An instant in nanoseconds and what happens then: a submission, a cancel, an abort, a drain.
-Arrival = tuple[int, SimultaneousPart]
 #: What an attempt does, by the task's and the attempt's number.
 Sampler = Callable[[int, int], Behaviour]
 
@@ -125,15 +124,20 @@ class SyntheticWorkload:
     @staticmethod
     def _arrivals_of(batch: Batch, first: int, seed: int) -> Iterator[Arrival]:
         at_ns = seconds_to_ns(batch.start_seconds)
-        gap = Exponential(1 / batch.rate_per_second) if batch.rate_per_second else None
-        for index in range(1, batch.tasks + 1):
-            number = first + index
+        rate, name, priority, group = (
+            batch.rate_per_second,
+            batch.name,
+            batch.priority,
+            batch.group,
+        )
+        gap = None if rate is None else Exponential(1 / rate).at
+        draws: tuple[float, ...] = ()
+        for number in range(first + 1, first + batch.tasks + 1):
             if gap is not None:
-                at_ns += seconds_to_ns(gap.at(uniform(seed, number, 0, Purpose.ARRIVAL)))
-            yield (
-                at_ns,
-                TaskSubmitted(number, f"{batch.name}-{index}", batch.priority, batch.group),
-            )
+                if not draws or not number % BLOCK:
+                    draws = block(seed, 0, Purpose.ARRIVAL, number // BLOCK)
+                at_ns += round(gap(draws[number % BLOCK]) * 1e9)
+            yield at_ns, TaskSubmitted(number, f"{name}-{number - first}", priority, group)
 
     def sampler(self, seed: int) -> Sampler:
         """What attempts do: a function of the task's and the attempt's number."""

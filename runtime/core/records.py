@@ -253,6 +253,7 @@ class FinishTask(_Record, frozen=True, tag="finish_task", omit_defaults=True):
         reason: why.
         attempts: attempts started.
         slot: the slot of the last attempt, -1 where none was started.
+        submitted_at_ns: when it was submitted.
         started_at_ns: start of the first attempt, ``None`` where there was none.
         running_ns: time spent running, added over the attempts.
         queued_ns: time spent ready and waiting for a slot.
@@ -264,6 +265,7 @@ class FinishTask(_Record, frozen=True, tag="finish_task", omit_defaults=True):
     attempts: int
     reason: Reason = ""
     slot: int = -1
+    submitted_at_ns: int = 0
     started_at_ns: int | None = None
     running_ns: int = 0
     queued_ns: int = 0

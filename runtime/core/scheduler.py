@@ -360,6 +360,7 @@ class Core:
             self._timeout_ns if timeout is UNSET else timeout,
             self._max_retries if retries is UNSET else retries,
             now,
+            now,
         )
         if self._keep_all:
             self.transitions.append(
@@ -399,6 +400,7 @@ class Core:
                 s.attempt,
                 "",
                 slot,
+                task.submitted_at_ns,
                 task.started_at_ns,
                 task.running_ns + s.ended_at_ns - s.begun_at_ns,
                 task.queued_ns,
@@ -649,6 +651,7 @@ class Core:
                 task.attempt,
                 reason,
                 task.slot,
+                task.submitted_at_ns,
                 task.started_at_ns,
                 task.running_ns,
                 task.queued_ns,

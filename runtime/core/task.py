@@ -17,6 +17,7 @@ class Task(msgspec.Struct, gc=False):
         spec: what was submitted.
         timeout_ns: limit of one attempt, ``None`` for none.
         retries_left: retries it may still have; an abort sets it to 0.
+        submitted_at_ns: when it was submitted.
         ready_at_ns: when it last became ready.
         state: where it is, as an int of ``TaskState``.
         attempt: the last attempt started, 0 before the first.
@@ -34,6 +35,7 @@ class Task(msgspec.Struct, gc=False):
     spec: TaskSubmitted
     timeout_ns: int | None
     retries_left: int
+    submitted_at_ns: int
     ready_at_ns: int
     state: int = int(TaskState.READY)
     attempt: int = 0
