@@ -38,10 +38,10 @@ def record(journal: Path) -> None:
         f"{config.max_workers} workers: {summary['total_attempts']} attempts, "
         f"{summary['total_retries']} retries, {summary['timeouts']} timeouts"
     )
-    slowest = max(results, key=lambda result: result.metrics.end_time or 0.0)
-    metrics = slowest.metrics
+    accounts = [result.metrics for result in results if result.metrics is not None]
+    metrics = max(accounts, key=lambda account: account.end_time or 0.0)
     print(
-        f"the last to end, {slowest.task_name}: {metrics.execution_time_ms:.0f} ms running, "
+        f"the last to end, {metrics.task_name}: {metrics.execution_time_ms:.0f} ms running, "
         f"{metrics.queue_time_ms:.0f} ms queued, {metrics.backoff_time_ms:.0f} ms in backoff, "
         f"{metrics.retries_used} retries"
     )

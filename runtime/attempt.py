@@ -67,7 +67,7 @@ class Attempt:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the attempt was abandoned: its result no longer counts, so it may as well stop."""
+        """Whether the attempt was abandoned: its result no longer counts."""
         extra = self._job.extra
         return extra is not None and extra.abandoned_through >= self.number
 

@@ -159,7 +159,8 @@ class Feed(Protocol):
 
     def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
         """Take what went into the core and what came out; a wake that found nothing to do is
-        not told."""
+        not told.
+        """
 
     def transitions(self, batch: list[Transition]) -> None:
         """Take what changed."""

@@ -87,7 +87,8 @@ class PoolClosedError(RuntimeError):
 
 class PoolBrokenError(RuntimeError):
     """The pool's scheduler was interrupted half-way, by an exception that a signal handler raised
-    or by a bug; its decisions can no longer be trusted, so it makes none."""
+    or by a bug; its decisions can no longer be trusted, so it makes none.
+    """
 
 
 class ForkedPoolError(RuntimeError):

@@ -45,7 +45,8 @@ class Host(Protocol):
 
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns; what the core raises
-        comes out here."""
+        comes out here.
+        """
 
     def hold(self) -> AbstractContextManager[None]:
         """While held, no decision is made: for looking at several things at one instant."""
@@ -58,4 +59,5 @@ class Host(Protocol):
 
     def close(self, timeout_ns: int | None) -> list[str]:
         """Let the workers go, once the core has said ``StopWorkers``, and finish what observers
-        are owed; the names of workers that were still running a function when the time was up."""
+        are owed; the names of workers that were still running a function when the time was up.
+        """

@@ -155,7 +155,7 @@ class WorkerPool:
         kwargs: Mapping[str, Any] | None = None,
         priority: int = 0,
         group: str = "default",
-        timeout: float | None | UnsetType = UNSET,
+        timeout: float | UnsetType | None = UNSET,
         max_retries: int | UnsetType = UNSET,
         deadline: float | None = None,
         idempotency_key: str | None = None,
@@ -225,7 +225,7 @@ class WorkerPool:
         kwargs: Mapping[str, Any] | None,
         priority: int,
         group: str,
-        timeout: float | None | UnsetType,
+        timeout: float | UnsetType | None,
         max_retries: int | UnsetType,
         deadline: float | None,
         idempotency_key: str | None,
@@ -246,7 +246,7 @@ class WorkerPool:
             raise TypeError(f"group={group!r}: must be a string")
         if not 1 <= len(group) <= _LONGEST_TEXT:
             raise ValueError(f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters")
-        timeout_ns: int | None | UnsetType = UNSET
+        timeout_ns: int | UnsetType | None = UNSET
         if timeout is not UNSET:
             check_seconds("timeout", timeout, optional=True, positive=True)
             timeout_ns = None if timeout is None else seconds_to_ns(timeout)

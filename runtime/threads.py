@@ -163,7 +163,9 @@ class ThreadHost:
         """While held, no decision is made by anybody else."""
         return self._held
 
-    def _make_enter(self) -> Callable[[Stimulus, Any, bool], _Item | None]:
+    def _make_enter(  # noqa: PLR0915  # the hot path in one piece
+        self,
+    ) -> Callable[[Stimulus, Any, bool], _Item | None]:
         """The way to the core. A closure, with its loop written out: this is what a task costs."""
         inbox = self._inbox
         append, popleft = inbox.append, inbox.popleft
@@ -317,7 +319,7 @@ class ThreadHost:
             )
             self._queue.put(item)
 
-    def _work(self, me: int, item: _Item | None) -> None:
+    def _work(self, me: int, item: _Item | None) -> None:  # noqa: PLR0915  # the hot path
         clock = time.monotonic_ns
         cpu_clock = time.thread_time_ns if self._measure_cpu else None
         origin = self._origin_ns

@@ -15,7 +15,7 @@ from collections.abc import Callable
 __all__ = ["Baton", "WorldEnded"]
 
 
-class WorldEnded(BaseException):  # noqa: N818  # like SystemExit: it ends a thread, and is no error
+class WorldEnded(BaseException):  # like SystemExit: it ends a thread, and is no error
     """Raised in an attempt that would never be woken: its simulation is over."""
 
 

@@ -1,9 +1,9 @@
 """The virtual clock: a core on SimPy's time.
 
 Whatever happens at one and the same instant is gathered and handed to the core as one
-``Simultaneous``, and the core settles the order; so a run never depends on which of two SimPy events
-was scheduled first. What a user does between two runs of the clock is decided at once, one call
-after the other, as on real threads.
+``Simultaneous``, and the core settles the order; so a run never depends on which of two SimPy
+events was scheduled first. What a user does between two runs of the clock is decided at once, one
+call after the other, as on real threads.
 
 SimPy's ``Environment``, in integer nanoseconds, runs what can call back: sleeping code, waits, the
 core's deadlines. What is known beforehand and only has to be told to the core at its instant is
@@ -57,7 +57,7 @@ class VirtualClock:
         core: Core,
         decide: Callable[[int, Stimulus], list[Instruction]],
         carry_out: Callable[[int, Instruction, Stimulus, Any], None],
-        arrivals: Iterator[Arrival] = iter(()),
+        arrivals: Iterator[Arrival] | None = None,
     ) -> None:
         self.now = 0
         self._core = core
@@ -67,8 +67,8 @@ class VirtualClock:
         self._event_at: float = _INFINITY  # of the next SimPy event
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
-        self._arrivals = arrivals
-        self._next_arrival = next(arrivals, None)
+        self._arrivals = iter(()) if arrivals is None else arrivals
+        self._next_arrival = next(self._arrivals, None)
         self._gathered: list[tuple[Stimulus, Any]] = []
         self._wake_at = _NEVER
 

@@ -51,13 +51,14 @@ class VirtualHost:
         self.engine = engine
         self.refusal: Exception | None = None
         self._seed = seed
-        self._time = VirtualClock(
-            engine.core, lambda now, stimulus: engine.decide(now, stimulus), self._carry_out
-        )
+        self._time = VirtualClock(engine.core, self._decide, self._carry_out)
         self._relay: Relay | None = None
         self._batons: dict[tuple[int, int], Baton] = {}
         self._current: Baton | None = None
         self._owner = threading.get_ident()
+
+    def _decide(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
+        return self.engine.decide(now_ns, stimulus)  # another one once somebody observes
 
     def observe(self, relay: Relay, *, measure_cpu: bool) -> None:
         """Serve observers; there is no CPU time to measure."""
@@ -80,7 +81,8 @@ class VirtualHost:
 
     def deliver(self, stimulus: Stimulus, payload: Any) -> None:
         """Hand in a stimulus: decided at once, or with all else of this instant where a task
-        hands it in while the clock runs."""
+        hands it in while the clock runs.
+        """
         if self._current is not None:
             self._time.happen(stimulus, payload)
         else:

@@ -77,7 +77,7 @@ class Modelled:
     """
 
     duration: float | Distribution | Sequence[float | Distribution]
-    outcome: Fails | None | Sequence[Fails | None] = None
+    outcome: Fails | Sequence[Fails | None] | None = None
     value: Any = None
 
     def __post_init__(self) -> None:
@@ -123,9 +123,12 @@ class Modelled:
             at = durations[min(attempt, len(durations)) - 1]
             seconds = at(uniform(seed, task, attempt, Purpose.DURATION))
             outcome = outcomes[min(attempt, len(outcomes)) - 1]
-            if outcome is not None and outcome.probability < 1.0:
-                if uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability:
-                    outcome = None
+            if (
+                outcome is not None
+                and outcome.probability < 1.0
+                and uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability
+            ):
+                outcome = None
             return Behaviour(None if seconds == math.inf else seconds_to_ns(seconds), outcome)
 
         return sample

@@ -5,10 +5,10 @@ its end, so hand-over is part of it, as it was then. Three kinds of attempt the 
 tell in full:
 
 * one that was *abandoned* and came home late: it took until then;
-* one that was abandoned and never came home, or did so because it heeded its token: it took longer than it was given (it is *censored*).
-  Where a setting gives it no longer than that, it is abandoned again. Where it gives longer, a
-  duration is drawn from those of its group that are longer; where there are none, the recording
-  cannot know, and ``unknown`` counts it;
+* one that was abandoned and never came home, or only because it heeded its token: it took longer
+  than it was given (it is *censored*). Where a setting gives it no longer than that, it is
+  abandoned again. Where it gives longer, a duration is drawn from those of its group that are
+  longer; where there are none, the recording cannot know, and ``unknown`` counts it;
 * one that never happened (a retry that is only allowed now): what it does is drawn, duration and
   outcome together, from the attempts of its group.
 

@@ -249,8 +249,8 @@ def _refuse_dishonest(
     error = answer.fidelity.makespan_error
     if not abs(error) <= LARGEST_ERROR:
         raise DishonestError(
-            f"the unchanged setting reproduces the recorded makespan with an error of {error:+.1%}, "
-            f"and more than {LARGEST_ERROR:.0%} is too much to predict from",
+            f"the unchanged setting reproduces the recorded makespan with {error:+.1%} error; "
+            f"more than {LARGEST_ERROR:.0%} is too much to predict from",
             answer,
         )
     if answer.unknown_attempts:

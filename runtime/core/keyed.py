@@ -5,9 +5,9 @@ in every Python and under every hash seed, whatever else was drawn before. So tw
 run share their luck (common random numbers), and a replay needs no recorded draws.
 
 The draws of one seed, attempt and purpose stand in blocks of 256 tasks; a block is the beginning of
-a Mersenne Twister's output (Matsumoto and Nishimura, ACM TOMACS 8(1), 1998) that is seeded with the
-key as one integer. CPython promises that ``Random(seed).random()`` stays reproducible. A block costs
-what eight draws from a mixing function would, and then a draw costs a tenth of one.
+a Mersenne Twister's output (Matsumoto and Nishimura, ACM TOMACS 8(1), 1998) that is seeded with
+the key as one integer. CPython promises that ``Random(seed).random()`` stays reproducible. Where
+many tasks draw, this costs a tenth of mixing each key in Python.
 """
 
 from __future__ import annotations

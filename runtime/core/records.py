@@ -83,7 +83,7 @@ class TaskSubmitted(_Record, frozen=True, tag="task_submitted", omit_defaults=Tr
     name: str = ""
     priority: int = 0
     group: str = "default"
-    timeout_ns: int | None | UnsetType = UNSET
+    timeout_ns: int | UnsetType | None = UNSET
     max_retries: int | UnsetType = UNSET
     deadline_at_ns: int | None = None
 

@@ -9,9 +9,9 @@ At one instant things happen in the order completion, timeout, cancel or abort, 
 submission, dispatch; so a result that arrives exactly on its limit is in time. The core's own
 timers take their place in that order by their due instants, then by task number.
 
-What a call costs: a running attempt's timeout lives in its slot, and ``wake_at_ns`` is a lower bound
-of all timers, lowered when a timer is set and made exact only when it is reached. So starting and
-finishing an attempt touches no heap, leaves no stale timer behind, and ``next_deadline_ns`` is
+What a call costs: a running attempt's timeout lives in its slot, and ``wake_at_ns`` is a lower
+bound of all timers, lowered when a timer is set and made exact only when it is reached. So starting
+and finishing an attempt touches no heap, leaves no stale timer behind, and ``next_deadline_ns`` is
 O(1); a wake that finds nothing due costs O(slots), at most once in each shortest timeout.
 """
 
@@ -182,7 +182,7 @@ class Core:
 
     @property
     def outstanding(self) -> int:
-        """Attempts that occupy a thread: those on a slot and the abandoned ones that lost theirs."""
+        """Attempts that occupy a thread: on a slot, or abandoned and replaced on theirs."""
         return self.settings.max_workers - len(self._free) + self._replaced
 
     def running(self) -> list[int]:

@@ -1,0 +1,1 @@
+"""OpenTelemetry spans and Prometheus metrics of a pool's tasks; see the issue that builds them."""
