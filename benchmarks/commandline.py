@@ -69,8 +69,8 @@ def replay_cli(size: Size) -> Benchmark:
     """
     return Benchmark(
         "replay_cli",
-        f"The whole process `python -m simulation replay JOURNAL --json` for a journal of {_TASKS} tasks, "
-        f"beside a Python that does nothing.",
+        f"The whole process `python -m simulation replay JOURNAL --json` for a journal of {_TASKS} "
+        f"tasks, beside a Python that does nothing.",
         {"wall": "s"},
         size.of(9, 3),
         [

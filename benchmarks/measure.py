@@ -52,7 +52,7 @@ class Contestant:
     Args:
         name: what tables call it.
         run: is given the number of the round, for a seed, and returns its figures. Raises
-            ``ImportError`` where a part is not there, ``AssertionError`` where what it did is wrong.
+            ``ImportError`` where a part is not there, another error where what it did is wrong.
     """
 
     name: str
@@ -167,7 +167,7 @@ def run(benchmark: Benchmark, progress: Callable[[str], None]) -> Outcome:
                 figures = contestant.run(number)
             except ImportError as error:
                 outcome.absent[contestant.name] = str(error)
-            except Exception as error:  # noqa: BLE001  # the other contestants go on
+            except Exception as error:  # the other contestants go on
                 outcome.broken[contestant.name] = f"{type(error).__name__}: {error}"
             else:
                 for figure, value in figures.items():

@@ -2,8 +2,8 @@
 
 Everyone draws its own arrivals and services, with a seed that differs from round to round, in one
 process, and keeps each customer's wait. That all simulate the same queue shows in the mean wait,
-which stands beside what Erlang's C formula says. Only the run is timed: what a tool needs afterwards
-to hand out the waits is not.
+which stands beside what Erlang's C formula says. Only the run is timed: what a tool needs
+afterwards to hand out the waits is not.
 """
 
 from __future__ import annotations
@@ -90,19 +90,22 @@ def _simpy(tasks: int, seed: int) -> Figures:
     """As SimPy's documentation teaches it: a resource, a process a customer."""
     import simpy
 
-    Customer = Generator[simpy.Event, Any, None]
     draw = random.Random(seed).expovariate
     service = 1 / _MEAN_SECONDS
     waits: list[float] = []
 
-    def customer(env: simpy.Environment, servers: simpy.Resource) -> Customer:
+    def customer(
+        env: simpy.Environment, servers: simpy.Resource
+    ) -> Generator[simpy.Event, Any, None]:
         arrived = env.now
         with servers.request() as request:
             yield request
             waits.append(env.now - arrived)
             yield env.timeout(draw(service))
 
-    def source(env: simpy.Environment, servers: simpy.Resource) -> Customer:
+    def source(
+        env: simpy.Environment, servers: simpy.Resource
+    ) -> Generator[simpy.Event, Any, None]:
         for _ in range(tasks):
             yield env.timeout(draw(_RATE))
             env.process(customer(env, servers))
@@ -116,7 +119,7 @@ def _simpy(tasks: int, seed: int) -> Figures:
 
 def _ciw(tasks: int, seed: int) -> Figures:
     """A network of one node, as Ciw's documentation teaches it."""
-    import ciw  # type: ignore[import-untyped]  # ships no types
+    import ciw
 
     ciw.seed(seed)
     began = time.perf_counter()
@@ -144,7 +147,7 @@ def _twinclock(tasks: int, seed: int, *, log: bool) -> Figures:
     run = simulate(workload, settings, seed, log=log)
     seconds = time.perf_counter() - began
     assert bool(run.steps) == log, "the log was kept, or not, against what was asked for"
-    return _figures(tasks, seconds, [end.queued_ns / 1e9 for _, end in run.ends])
+    return _figures(tasks, seconds, [end.queued_ns / 1e9 for end in run.ends])
 
 
 def virtual(size: Size) -> Benchmark:

@@ -43,7 +43,8 @@ def _pool_sleep(tasks: int) -> Figures:
         results = pool.wait_for_all()
         values = [result.result for result in results]
         wall = time.perf_counter() - began
-        assert len(values) == tasks and all(result.success for result in results)
+        assert len(values) == tasks
+        assert all(result.success for result in results)
     return {"wall": wall}
 
 
