@@ -2,8 +2,8 @@
 
 Whatever happens at one and the same instant is gathered and handed to the core as one
 ``Simultaneous``, and the core settles the order; so a run never depends on which of two SimPy
-events was scheduled first. What a user does between two runs of the clock is decided at once, one
-call after the other, as on real threads.
+events was scheduled first. What comes from outside (what a user does between two runs of the
+clock, a workload's arrivals) is decided after that, one call after the other, as on real threads.
 
 SimPy's ``Environment``, in integer nanoseconds, runs what can call back: sleeping code, waits, the
 core's deadlines. What is known beforehand and only has to be told to the core at its instant is
@@ -168,29 +168,32 @@ class VirtualClock:
             arrival = self._next_arrival
             if ends and ends[0][0] < instant:
                 instant = ends[0][0]
-            if arrival is not None and arrival[0] <= instant:
+            if arrival is not None and arrival[0] < instant:
                 instant = arrival[0]
-                gathered.append((arrival[1], None))
-                while (arrival := next(self._arrivals, None)) and arrival[0] == instant:
-                    gathered.append((arrival[1], None))
-                self._next_arrival = arrival
             elif instant == _INFINITY:
                 return False
-            self.now = instant  # type: ignore[assignment]  # no infinity any more
-            while ends and ends[0][0] == instant:
+            self.now = now = int(instant)
+            while ends and ends[0][0] == now:
                 end = heappop(ends)
                 gathered.append((end[2], end[3]))
-            while self._event_at == instant:
+            while self._event_at == now:
                 self._env.step()
                 self._event_at = self._env.peek()
-            if len(gathered) == 1:  # as nearly always: what decide() does, without the call
+            if len(gathered) > 1:
+                self.settle()
+            elif gathered:  # as nearly always: what decide() does, without the call
                 stimulus, payload = gathered.pop()
-                for instruction in decide(instant, stimulus):  # type: ignore[arg-type]
-                    carry_out(instant, instruction, stimulus, payload)  # type: ignore[arg-type]
+                for instruction in decide(now, stimulus):
+                    carry_out(now, instruction, stimulus, payload)
                 if core.wake_at_ns < self._wake_at:
                     self._mind_deadline()
-            elif gathered:
-                self.settle()
+            while arrival is not None and arrival[0] == now:
+                stimulus = arrival[1]
+                for instruction in decide(now, stimulus):
+                    carry_out(now, instruction, stimulus, None)
+                if core.wake_at_ns < self._wake_at:
+                    self._mind_deadline()
+                self._next_arrival = arrival = next(self._arrivals, None)
         return True
 
 

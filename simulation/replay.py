@@ -7,13 +7,14 @@ that an old run still gives the same decisions.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from runtime.core import Core
+from runtime.core import Core, invariants
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
@@ -107,7 +108,7 @@ def replay(journal: Journal | str | Path, *, check: bool = False) -> Replay:
     if not isinstance(journal, Journal):
         journal = read_journal(journal)
     core = Core(journal.header.settings)
-    handle = core.handle
+    handle = _checked(core) if check else core.handle
     divergence = None
     for record in journal.records:
         try:
@@ -125,6 +126,19 @@ def replay(journal: Journal | str | Path, *, check: bool = False) -> Replay:
         type(part) is TaskSubmitted for record in journal.records for part in parts_of(record)
     )
     return Replay(journal, tasks, divergence)
+
+
+def _checked(core: Core) -> Callable[[int, Stimulus], list[Instruction]]:
+    """``core.handle``, with every invariant verified after it."""
+    auditor = invariants.Auditor(core.settings)
+
+    def handle(now_ns: int, stimulus: Stimulus) -> list[Instruction]:
+        instructions = core.handle(now_ns, stimulus)
+        auditor.step(now_ns, stimulus, instructions)
+        invariants.check(core)
+        return instructions
+
+    return handle
 
 
 def parts_of(record: Record) -> tuple[Stimulus, ...]:

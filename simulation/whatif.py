@@ -117,7 +117,7 @@ def changed_settings(settings: CoreSettings, changes: dict[str, Any]) -> CoreSet
     """
     for name in changes:
         if name not in _CHANGEABLE:
-            near = difflib.get_close_matches(name, _CHANGEABLE, 1, 0.5)
+            near = difflib.get_close_matches(name, _CHANGEABLE, 1, 0.6)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHANGEABLE)}"
             raise ValueError(f"{name}: no setting that a what-if can change; {hint}")
 

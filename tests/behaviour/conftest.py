@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from runtime import WorkerPool, WorkerPoolConfig
+from runtime.core.invariants import check
 from simulation import SimulatedWorkerPool
 
 #: What counts as one unit of time: long enough that a busy machine keeps the order of events.
@@ -30,3 +31,6 @@ def make_pool(request: pytest.FixtureRequest) -> Iterator[MakePool]:
             return stack.enter_context(pool)
 
         yield make
+        for pool in pools:
+            with pool._host.hold():
+                check(pool._engine.core)

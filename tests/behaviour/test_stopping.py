@@ -107,9 +107,15 @@ def test_shutdown_can_cancel_what_waits(make_pool: MakePool) -> None:
 
 def test_leaving_the_block_by_an_exception_aborts_what_waits(make_pool: MakePool) -> None:
     pool = make_pool(max_workers=1)
-    with pytest.raises(LookupError), pool:
-        tasks = [pool.submit_task(f"t{n}", pause, (1,)) for n in range(3)]
-        raise LookupError
+    tasks = []
+
+    def leave() -> None:
+        with pool:
+            tasks.extend(pool.submit_task(f"t{n}", pause, (1,)) for n in range(3))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        leave()
     statuses = [pool.get_task_result(task).metrics.status for task in tasks]
     assert statuses == [TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.CANCELLED]
 

@@ -1,0 +1,289 @@
+"""The command line as a user meets it: a process, its output, its errors, its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime import WorkerPool, WorkerPoolConfig
+from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def simulation(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "simulation", *arguments],
+        check=False,
+        input=stdin,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("journals") / "run.jsonl"
+    config = WorkerPoolConfig(max_workers=8, enable_instrumentation=False, max_retries=1)
+    with SimulatedWorkerPool(config, seed=3, journal=path) as pool:
+        for n in range(60):
+            pool.submit_task(f"Q{n:03d}", Modelled(Exponential(2.0), Fails(0.2)))
+        pool.wait_for_all()
+    return path
+
+
+def bad(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """One clear line on standard error, nothing on standard output, never a traceback."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_exact_replay(journal: Path) -> None:
+    done = simulation("replay", str(journal))
+    assert done.returncode == 0
+    assert "60 tasks" in done.stdout
+    assert "replays exactly" in done.stdout
+    twice = simulation("replay", str(journal), "--check")
+    assert twice.stdout == done.stdout
+
+
+def test_exact_replay_as_json(journal: Path) -> None:
+    done = simulation("replay", str(journal), "--json")
+    document = json.loads(done.stdout)
+    assert list(document) == ["journal", "divergence", "digest"]
+    assert document["journal"]["tasks"] == 60
+    assert document["journal"]["complete"] is True
+    assert document["divergence"] is None
+    assert document["digest"].startswith("sha256:")
+    assert simulation("replay", str(journal), "--json").stdout == done.stdout
+
+
+def test_a_journal_from_standard_input(journal: Path) -> None:
+    done = simulation("replay", "-", "--json", stdin=journal.read_bytes())
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["journal"]["path"] == "standard input"
+
+
+def test_every_one_field_change_is_named_at_its_index(journal: Path) -> None:
+    """Each value of one step in turn: a divergence at that step, or the line of a damage that no
+    decision shows."""
+    lines = journal.read_text().splitlines(keepends=True)
+    index = 100
+    step = json.loads(lines[index + 1])
+    assert [record["kind"] for record in step["out"]] == ["finish_task", "start_attempt"]
+    seen = set()
+    for side in ("in", "out"):
+        records = [step["in"]] if side == "in" else step["out"]
+        for at, record in enumerate(records):
+            for field, value in record.items():
+                if field == "kind":
+                    continue
+                changed = value + 1 if isinstance(value, int) else f"{value}x"
+                edited = json.loads(lines[index + 1])
+                target = edited["in"] if side == "in" else edited["out"][at]
+                target[field] = changed
+                text = json.dumps(edited, separators=(",", ":")) + "\n"
+                data = "".join([*lines[: index + 1], text, *lines[index + 2 :]]).encode()
+                done = simulation("replay", "-", "--json", stdin=data)
+                seen.add(done.returncode)
+                if done.returncode == 1:
+                    assert json.loads(done.stdout)["divergence"]["index"] == index
+                else:
+                    bad(done, 2, f"line {index + 2}")
+    assert seen == {1, 2}
+
+
+def test_a_divergence_is_told_field_by_field_with_its_story(journal: Path) -> None:
+    lines = journal.read_bytes().split(b"\n")
+    at = next(n for n, line in enumerate(lines) if b'"kind":"start_attempt"' in line and n > 20)
+    lines[at] = lines[at].replace(b'"slot":', b'"slot":9', 1)
+    data = b"\n".join(lines)
+    done = simulation("replay", "-", stdin=data)
+    assert done.returncode == 1
+    assert f"diverges at step {at - 1} (line {at + 1})" in done.stdout
+    assert "the story of task" in done.stdout
+    document = json.loads(simulation("replay", "-", "--json", stdin=data).stdout)
+    divergence = document["divergence"]
+    assert divergence["index"] == at - 1
+    assert [field["field"].split(".")[1] for field in divergence["fields"]] == ["slot"]
+    assert divergence["expected"] != divergence["actual"]
+    assert divergence["story"]
+
+
+def test_what_if(journal: Path) -> None:
+    done = simulation("replay", str(journal), "--set", "max_workers=4")
+    assert done.returncode == 0
+    assert done.stdout.startswith("fidelity:")
+    assert "what if max_workers=4?" in done.stdout
+    document = json.loads(
+        simulation("replay", str(journal), "--set", "max_workers=4", "--json").stdout
+    )
+    assert list(document) == [
+        "fidelity",
+        "baseline",
+        "variant",
+        "difference",
+        "changes",
+        "runs",
+        "seed",
+    ]
+    assert list(document["fidelity"]) == [
+        "makespan_error",
+        "recorded_makespan_seconds",
+        "simulated_makespan_seconds",
+    ]
+    assert list(document["variant"]) == [
+        "makespan_seconds",
+        "success_rate",
+        "attempts",
+        "retries",
+        "timeouts",
+        "completed",
+        "failed",
+        "cancelled",
+        "task_seconds_p50",
+        "task_seconds_p95",
+        "task_seconds_p99",
+        "utilization",
+    ]
+    assert list(document["variant"]["makespan_seconds"]) == ["mean", "low", "high", "level"]
+    assert document["changes"] == {"max_workers": 4}
+    assert (
+        document["variant"]["makespan_seconds"]["mean"]
+        > document["baseline"]["makespan_seconds"]["mean"]
+    )
+
+
+def test_what_if_with_replications(journal: Path) -> None:
+    arguments = ("replay", str(journal), "--set", "max_retries=3", "--runs", "5", "--json")
+    document = json.loads(simulation(*arguments).stdout)
+    assert document["runs"] == 5
+    attempts = document["variant"]["attempts"]
+    assert attempts["low"] < attempts["mean"] < attempts["high"]
+    assert simulation(*arguments).stdout == simulation(*arguments).stdout
+
+
+def test_what_would_not_be_honest_is_refused_with_exit_3(tmp_path: Path) -> None:
+    path = tmp_path / "stuck.jsonl"
+    config = WorkerPoolConfig(task_timeout_seconds=1, enable_instrumentation=False)
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        pool.submit_task("stuck", Modelled([float("inf"), 1.0]))
+        pool.wait_for_all()
+    arguments = ("replay", str(path), "--set", "task_timeout_seconds=9")
+    bad(simulation(*arguments), 3, "refused", "cannot know", "--force")
+    assert simulation(*arguments, "--force").returncode == 0
+
+
+def test_run_a_scenario(tmp_path: Path) -> None:
+    done = simulation("run", "examples/outage.toml", "--runs", "3", "--json")
+    document = json.loads(done.stdout)
+    assert document["completed"]["mean"] > 300
+    assert "makespan" in simulation("run", "examples/outage.toml", "--runs", "2").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["tasks"]),
+        ("tasks = []", ["no [[tasks]]"]),
+        ("not toml at all", ["not a TOML file"]),
+        ("[[tasks]]\ncount = 3", ["duration"]),
+        ("[[tasks]]\ncount = 0\nduration = 1", ["tasks=0"]),
+        ("[[tasks]]\ncount = 1\nduration = -1", ["seconds=-1"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\ncolour = 3", ["colour"]),
+        ("[[tasks]]\ncount = 1\nduration = {normal = {mean = 3}}", ["lognormal"]),
+        ("[[tasks]]\ncount = 1\nduration = {uniform = {low = 3}}", ["high"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nfails = {probability = 2}", ["probability=2"]),
+        ("[pool]\nmax_workers = 0\n[[tasks]]\ncount = 1\nduration = 1", ["max_workers=0"]),
+        ("[pool]\nworkers = 1\n[[tasks]]\ncount = 1\nduration = 1", ["no such field", "workers"]),
+    ],
+)
+def test_bad_scenarios(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    bad(simulation("run", str(path)), 2, "bad.toml", *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rply"], ["did you mean replay"]),
+        (["replay"], ["JOURNAL"]),
+        (["replay", "/no/such/file"], ["no such file"]),
+        (["replay", "."], ["cannot be read"]),
+        (["replay", "x", "--nonsense"], ["--nonsense"]),
+        (["replay", "x", "--seed", "-1"], ["-1"]),
+        (["replay", "x", "--set", "max_workers"], ["FIELD=VALUE"]),
+        (["run", "/no/such/file.toml"], ["no such file"]),
+        (["run", "examples/outage.toml", "--runs", "0"], ["0"]),
+    ],
+)
+def test_bad_usage(arguments: list[str], words: list[str]) -> None:
+    bad(simulation(*arguments), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("max_worker=3", ["did you mean max_workers"]),
+        ("max_workers=0", ["max_workers=0", "1 to"]),
+        ("max_workers=many", ["max_workers='many'"]),
+        ("task_timeout_seconds=nan", ["task_timeout_seconds"]),
+        ("jitter=lots", ["none, full"]),
+    ],
+)
+def test_bad_changes(journal: Path, change: str, words: list[str]) -> None:
+    bad(simulation("replay", str(journal), "--set", change), 2, *words)
+
+
+def test_help_has_an_example_for_each_command() -> None:
+    assert "replay" in simulation("--help").stdout
+    for command in ("replay", "run"):
+        done = simulation(command, "--help")
+        assert done.returncode == 0
+        assert f"python -m simulation {command}" in done.stdout
+
+
+def test_a_torn_last_line_is_a_warning(journal: Path) -> None:
+    data = journal.read_bytes().replace(b'"closed    "', b'"open      "')
+    cut = data.rsplit(b"\n", 2)[0] + b"\n" + b'{"n":99'
+    done = simulation("replay", "-", "--json", stdin=cut)
+    assert done.returncode == 0
+    assert "torn" in done.stderr
+    assert json.loads(done.stdout)["journal"]["complete"] is False
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ["empty"]),
+        (b"\x00\xff\xfe" * 100, ["line 1"]),
+        (b"hello\n", ["line 1"]),
+        (b"{}\n", ["line 1"]),
+    ],
+)
+def test_what_is_no_journal(data: bytes, words: list[str]) -> None:
+    bad(simulation("replay", "-", stdin=data), 2, *words)
+
+
+def test_a_recorded_run_on_real_threads_replays_twice_alike(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with WorkerPool(WorkerPoolConfig(max_workers=8), journal=path) as pool:
+        for n in range(300):
+            pool.submit_task(f"Q{n:03d}", abs, (n,))
+        pool.wait_for_all()
+    first, second = (simulation("replay", str(path), "--json").stdout for _ in range(2))
+    assert first == second
+    assert json.loads(first)["divergence"] is None
