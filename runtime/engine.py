@@ -12,6 +12,7 @@ and is delivered only if the core ends the task by that very attempt.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, Final, Literal, Protocol
@@ -92,6 +93,10 @@ class Job(msgspec.Struct):
     extra: Extra | None = None
     watches: list[Watch] | None = None
 
+    def ended(self) -> bool:
+        """Whether it has; another thread may end it at any moment."""
+        return self.end is not None
+
     def more(self) -> Extra:
         """The task's ``extra``, made when first needed."""
         extra = self.extra
@@ -100,11 +105,17 @@ class Job(msgspec.Struct):
         return extra
 
 
+_hanging: Final = allocate_lock()  # guards every job's ``watches`` among those who add to them
+
+
 class Watch:
     """Somebody waits for some tasks; made by ``Engine.watch``.
 
     For all of them, it hangs on one task that has not ended, and moves on to the next such task
     when that one ends: so it costs those tasks nothing on which it does not hang.
+
+    Hanging it on needs no lock but one among those who do: a task's end is set before its watches
+    are looked at, and looked at again here after the watch hangs there.
 
     Args:
         jobs: the tasks.
@@ -117,12 +128,13 @@ class Watch:
 
     __slots__ = ("_rest", "done", "jobs", "numbers", "until", "wake")
 
+    numbers: frozenset[int]
+
     def __init__(self, jobs: list[Job], until: ReturnWhen) -> None:
         self.jobs = jobs
         self.until = until
         self.done = False
         self.wake: Callable[[], None] | None = None
-        self.numbers: frozenset[int] = frozenset()
         self._rest = iter(jobs)
         if until != "ALL_COMPLETED":
             self.numbers = frozenset(job.spec.task for job in jobs)
@@ -139,11 +151,17 @@ class Watch:
         """Hang on the next task that has not ended, or come true."""
         for job in self._rest:
             if job.end is None:
-                if job.watches is None:
-                    job.watches = [self]
-                else:
-                    job.watches.append(self)
-                return
+                with _hanging:
+                    if job.watches is None:
+                        job.watches = [self]
+                    else:
+                        job.watches.append(self)
+                if not job.ended():
+                    return
+                with _hanging:  # it has ended meanwhile: if it was told of us, it goes on for us
+                    if job.watches is None or self not in job.watches:
+                        return
+                    job.watches.remove(self)
         self.finish()
 
     def finish(self) -> None:
@@ -183,8 +201,6 @@ class Engine:
     Attributes:
         core: the core.
         jobs: every task by number, in the order of submission.
-        ended_started: tasks that have ended and had an attempt.
-        ended_attempts: their attempts, and ``ended_running_ns`` how long they ran.
         timeouts: attempts that were abandoned because their time was up.
         late_results: results of abandoned attempts that were dropped.
         waiting: running tasks that wait for others of this pool.
@@ -199,9 +215,6 @@ class Engine:
         self.core = Core(config.core_settings())
         self.jobs: dict[int, Job] = {}
         self._watches: list[Watch] = []
-        self.ended_started = 0
-        self.ended_attempts = 0
-        self.ended_running_ns = 0
         self.timeouts = 0
         self.late_results = 0
         self.waiting: set[int] = set()
@@ -257,9 +270,10 @@ class Engine:
         """
         if watch in self._watches:
             self._watches.remove(watch)
-        for job in watch.jobs:
-            if job.watches is not None and watch in job.watches:
-                job.watches.remove(watch)
+        with _hanging:
+            for job in watch.jobs:
+                if job.watches is not None and watch in job.watches:
+                    job.watches.remove(watch)
 
     def check_wait(self, waiter: int, watch: Watch) -> None:
         """Raise where a running task would wait for ever.
@@ -301,7 +315,7 @@ class Engine:
         """
         match instruction:
             case FinishTask():
-                self._finish(now_ns, instruction, stimulus, payload)
+                self.finish(now_ns, instruction, stimulus, payload)
             case DelayTask(task=number, attempt=attempt, reason="error"):
                 failure = self._exception(stimulus, payload, number, attempt)
                 self.jobs[number].more().failures.append(failure)
@@ -326,7 +340,8 @@ class Engine:
             case DelayTask() | StartAttempt() | StopWorkers():
                 pass
 
-    def _finish(self, now_ns: int, end: FinishTask, stimulus: Stimulus, payload: Any) -> None:
+    def finish(self, now_ns: int, end: FinishTask, stimulus: Stimulus, payload: Any) -> None:
+        """``carry_out`` for a task's end."""
         number = end.task
         job = self.jobs[number]
         ok = end.outcome == _OK
@@ -338,10 +353,6 @@ class Engine:
             if end.outcome == "error":
                 job.more().failures.append(self._exception(stimulus, payload, number, end.attempts))
             job.value = self._error(job, end)
-        if end.attempts:
-            self.ended_started += 1
-            self.ended_attempts += end.attempts
-            self.ended_running_ns += end.running_ns
         job.fn = job.args = job.kwargs = job.context = None
         job.ended_at_ns = now_ns
         job.end = end  # last: whoever sees it sees all the rest

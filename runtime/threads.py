@@ -171,7 +171,8 @@ class ThreadHost:
         append, popleft = inbox.append, inbox.popleft
         acquire, release = self._lock.acquire, self._lock.release
         engine = self.engine
-        carry_out, jobs, core = engine.carry_out, engine.jobs, engine.core
+        carry_out, finish = engine.carry_out, engine.finish
+        jobs, core = engine.jobs, engine.core
         clock = time.monotonic_ns
         origin = self._origin_ns
         hand_out = self._hand_out
@@ -211,10 +212,11 @@ class ThreadHost:
                                     )
                                 else:
                                     hand_out(jobs[instruction.task], instruction.attempt)
+                            elif type(instruction) is FinishTask:
+                                finish(now, instruction, stimulus, payload)
                             else:
                                 carry_out(now, instruction, stimulus, payload)
-                                if type(instruction) is not FinishTask:
-                                    self._carry_out(instruction)
+                                self._carry_out(instruction)
                         if not inbox:
                             break
                         taken += 1
@@ -427,8 +429,8 @@ class ThreadHost:
         signal = allocate_lock()
         signal.acquire()
         watch.wake = signal.release
+        self._waiting.add(watch)
         if not watch.done and self.refusal is None:
-            self._waiting.add(watch)
             try:
                 if timeout_ns is None:
                     signal.acquire()
@@ -436,6 +438,8 @@ class ThreadHost:
                     signal.acquire(True, min(timeout_ns / 1e9, threading.TIMEOUT_MAX))
             finally:
                 self._waiting.discard(watch)
+        else:
+            self._waiting.discard(watch)
         if self.refusal is not None:
             raise self.refusal
         return watch.done
