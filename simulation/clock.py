@@ -64,7 +64,7 @@ class VirtualClock:
         self._decide = decide
         self._carry_out = carry_out
         self._env = simpy.Environment(initial_time=0)
-        self._event_at: float = _INFINITY  # of the next SimPy event
+        self._event_at = _NEVER  # of the next SimPy event
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
         self._arrivals = iter(()) if arrivals is None else arrivals
@@ -98,7 +98,7 @@ class VirtualClock:
         env = self._env
         timeout = env.timeout(self.now + after_ns - env.now, value)
         timeout.callbacks.append(callback)
-        self._event_at = env.peek()
+        self._look_at_events()
 
     def settle(self) -> None:
         """Let the core decide on what has happened at this instant."""
@@ -161,40 +161,40 @@ class VirtualClock:
         if until_ns is not None and until_ns > self.now:
             self.at(until_ns - self.now, _arrive)
         self.settle()
+        stimulus: Stimulus
         while done is None or not done():
             if until_ns is not None and self.now >= until_ns:
                 return False
             instant = self._event_at
-            arrival = self._next_arrival
             if ends and ends[0][0] < instant:
                 instant = ends[0][0]
-            if arrival is not None and arrival[0] < instant:
-                instant = arrival[0]
-            elif instant == _INFINITY:
+            arrival = self._next_arrival
+            if arrival is not None and arrival[0] < instant:  # else it comes after the others
+                self.now = instant = arrival[0]
+                stimulus, payload = arrival[1], None
+                self._next_arrival = next(self._arrivals, None)
+            elif instant == _NEVER:
                 return False
-            self.now = now = int(instant)
-            while ends and ends[0][0] == now:
-                end = heappop(ends)
-                gathered.append((end[2], end[3]))
-            while self._event_at == now:
-                self._env.step()
-                self._event_at = self._env.peek()
-            if len(gathered) > 1:
-                self.settle()
-            elif gathered:  # as nearly always: what decide() does, without the call
+            else:
+                self.now = instant
+                while ends and ends[0][0] == instant:
+                    gathered.append(heappop(ends)[2:])
+                while self._event_at == instant:
+                    self._env.step()
+                    self._look_at_events()
+                if len(gathered) != 1:
+                    self.settle()
+                    continue
                 stimulus, payload = gathered.pop()
-                for instruction in decide(now, stimulus):
-                    carry_out(now, instruction, stimulus, payload)
-                if core.wake_at_ns < self._wake_at:
-                    self._mind_deadline()
-            while arrival is not None and arrival[0] == now:
-                stimulus = arrival[1]
-                for instruction in decide(now, stimulus):
-                    carry_out(now, instruction, stimulus, None)
-                if core.wake_at_ns < self._wake_at:
-                    self._mind_deadline()
-                self._next_arrival = arrival = next(self._arrivals, None)
+            for instruction in decide(instant, stimulus):  # what decide() does, without the call
+                carry_out(instant, instruction, stimulus, payload)
+            if core.wake_at_ns < self._wake_at:
+                self._mind_deadline()
         return True
+
+    def _look_at_events(self) -> None:
+        at = self._env.peek()
+        self._event_at = _NEVER if at == _INFINITY else int(at)
 
 
 def _arrive(event: simpy.Event) -> None:
