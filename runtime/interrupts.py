@@ -2,9 +2,8 @@
 
 CPython runs signal handlers in the main thread between any two bytecodes, so ``KeyboardInterrupt``
 can come out of the middle of the scheduler and leave it half-way. While a pool lives, SIGINT has a
-handler that looks at where the main thread is: inside a *shielded* function it does not raise, but
-interrupts again 2 ms later, until it finds the main thread outside (after a second it raises
-anyway, so that Ctrl-C never hangs). It costs nothing until somebody presses Ctrl-C.
+handler that looks at where the main thread is: inside a *shielded* function it only sets a flag,
+and the function raises at its end, a few microseconds later.
 
 Only Python's own default handler is replaced, only from the main thread, and it is put back when
 the last pool is closed. The method, walking the frames, is trio's.
@@ -12,37 +11,48 @@ the last pool is closed. The method, walking the frames, is trio's.
 
 from __future__ import annotations
 
-import _thread
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
-__all__ = ["guard", "release", "shielded"]
-
-_AGAIN_AFTER_SECONDS: Final = 0.002
-_TRIES: Final = 500
+__all__ = ["guard", "raise_pending", "release", "shielded"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _shielded: Final[set[CodeType]] = set()
 _guards = 0
-_tries = 0
+
+#: Whether Ctrl-C came in a shielded function. Each outermost one looks at this at its end, and
+#: calls ``raise_pending`` where it is true.
+pending = False
 
 
 def shielded(function: _F) -> _F:
     """Mark a function that Ctrl-C must not interrupt.
 
     Args:
-        function: a plain Python function that never waits long.
+        function: a plain Python function that never waits long, and that ends by looking at
+            ``pending`` or is called by such a one.
 
     Returns:
         The very same function.
     """
     _shielded.add(function.__code__)
     return function
+
+
+def raise_pending() -> None:
+    """Raise what was put off; in the main thread only.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came in the meantime.
+    """
+    global pending
+    if threading.current_thread() is threading.main_thread():
+        pending = False
+        raise KeyboardInterrupt
 
 
 def guard() -> bool:
@@ -75,18 +85,12 @@ def release() -> None:
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
-    global _tries
+    global pending
     at = frame
-    while at is not None and at.f_code not in _shielded:
+    while at is not None:
+        if at.f_code in _shielded:
+            pending = True
+            return
         at = at.f_back
-    _tries += 1
-    if at is None or _tries > _TRIES:
-        _tries = 0
-        raise KeyboardInterrupt
-    # not threading.Thread: its locks may be held by the very code that was interrupted
-    _thread.start_new_thread(_interrupt_again, ())
-
-
-def _interrupt_again() -> None:
-    time.sleep(_AGAIN_AFTER_SECONDS)
-    _thread.interrupt_main()
+    pending = False
+    raise KeyboardInterrupt

@@ -216,6 +216,8 @@ class WorkerPool:
         context = copy_context()
         self._jobs[number] = Job(spec, task_fn, args, None, context if context else _NO_CONTEXT)
         self._deliver(spec, None)
+        if interrupts.pending:
+            interrupts.raise_pending()
         return f"{self._prefix}{number}"
 
     def _submit_checked(
@@ -271,6 +273,8 @@ class WorkerPool:
             job.more().idempotency_key = idempotency_key
         self._jobs[number] = job
         self._deliver(spec, None)
+        if interrupts.pending:
+            interrupts.raise_pending()
         return f"{self._prefix}{number}"
 
     def _refuse(self) -> None:
@@ -626,11 +630,17 @@ class WorkerPool:
             host.decide(DrainRequested())
             if abort:
                 host.decide(AbortRequested())
-        if self._guarded:
-            self._guarded = False
-            interrupts.release()
-        if not wait or host.refusal is not None:
-            return
+        try:
+            if wait and host.refusal is None:
+                self._finish(timeout_ns)
+        finally:
+            if self._guarded:
+                self._guarded = False
+                interrupts.release()
+
+    def _finish(self, timeout_ns: int | None) -> None:
+        """Wait for what is left, and let go of everything."""
+        host = self._host
         if not self._wait_until_empty(timeout_ns):
             for number, job in list(self._jobs.items()):
                 if job.end is None:

@@ -99,7 +99,7 @@ class ThreadHost:
         self._clock_signal.acquire()
         self._exit_signal = allocate_lock()
         self._exit_signal.acquire()
-        self._held = _Held(self)
+        self._held: _Held | _Refused = _Held(self)
         self._waiting: set[Watch] = set()
         self._enter = self._make_enter()
         self._retry_on = engine.config.retry_on
@@ -530,6 +530,23 @@ class _Held:
     @interrupts.shielded
     def __exit__(self, *exc: object) -> None:
         self._host._let_go()
+        if interrupts.pending:
+            interrupts.raise_pending()
+
+
+class _Refused:
+    """Stands in for ``_Held`` in a forked child."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __enter__(self) -> None:
+        raise self._error
+
+    def __exit__(self, *exc: object) -> None:
+        pass
 
 
 def _decide_nothing(now_ns: int, stimulus: Stimulus) -> list[Instruction]:
@@ -561,6 +578,7 @@ def _after_fork_in_child() -> None:
             f"the pool {host.engine.config.name!r} was made before this process was forked; its "
             f"threads are in the parent: make a new pool in the child"
         )
+        host._held = _Refused(host.refusal)  # the lock may have been taken when we forked
     _hosts.clear()
 
 
