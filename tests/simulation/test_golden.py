@@ -1,0 +1,67 @@
+"""Journals of every format version so far must replay as they did when they were written.
+
+``v1-threads`` was recorded on real threads (retries, retry-after, timeouts, late results, a
+deadline, a cancel, an abort), ``v1-virtual`` on virtual time; ``v1-wrong`` is the latter with one
+decision changed on purpose, and its checksums put right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.journal import Seal, encode_records, read_journal
+from simulation.replay import NondeterminismError, replay
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+
+DIGESTS = {
+    "v1-threads": "sha256:36d149863551a8719a943700d219738d46074f306f8a5e48a56633dccdf46654",
+    "v1-virtual": "sha256:634077271115f093666fa11c6c4f93924b03002b36504079bc81bfd32f614fc1",
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_golden_journals_replay(name: str) -> None:
+    found = replay(GOLDEN / f"{name}.jsonl", check=True)
+    assert found.divergence is None
+    assert found.journal.complete
+    assert found.journal.digest == DIGESTS[name]
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_golden_journals_are_written_as_they_stand(name: str) -> None:
+    """replay(J) = J, byte for byte."""
+    path = GOLDEN / f"{name}.jsonl"
+    raw = path.read_bytes()
+    journal = read_journal(path)
+    header = raw.split(b"\n")[0]
+    start = header.rindex(b',"crc":')
+    seal = Seal(header[:start].replace(b'"closed    "', b'"open      "') + b"}")
+    written = seal.header.replace(b'"open      "', b'"closed    "')
+    written += seal.lines(encode_records(journal.records))
+    assert raw.startswith(written)
+    assert raw[len(written) :].startswith(b'{"records":')
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_a_prefix_replays_to_the_same_prefix(name: str, tmp_path: Path) -> None:
+    raw = (GOLDEN / f"{name}.jsonl").read_bytes().replace(b'"closed    "', b'"open      "')
+    lines = raw.splitlines(keepends=True)
+    path = tmp_path / "prefix.jsonl"
+    for count in range(1, len(lines), 7):
+        path.write_bytes(b"".join(lines[:count]))
+        found = replay(path)
+        assert found.divergence is None
+        assert len(found.journal.records) == count - 1
+        assert not found.journal.complete
+
+
+def test_the_wrong_one_is_found_at_its_index() -> None:
+    found = replay(GOLDEN / "v1-wrong.jsonl")
+    assert found.divergence is not None
+    assert found.divergence.index == 40
+    assert [field["field"] for field in found.divergence.fields] == ["out[0].until_ns"]
+    with pytest.raises(NondeterminismError, match="step 40"):
+        found.raise_for_divergence()
