@@ -47,6 +47,8 @@ clean:  ## remove what the targets made
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Python 3.11 or newer is needed; PYTHON=$(PYTHON) is not that"; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
 
 .venv/.base: .venv/bin/python pyproject.toml constraints.txt
