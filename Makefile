@@ -43,13 +43,14 @@ dashboards: .venv/.base  ## build the Grafana dashboards (they come with the tel
 	else echo "there are no dashboards yet: they come with the telemetry package"; exit 1; fi
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venvs docs/_build out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs docs/_build out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	|| { echo "Python 3.11 or newer is needed; PYTHON=$(PYTHON) is not that"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
 
 .venv/.base: .venv/bin/python pyproject.toml constraints.txt
 	@echo "setting up .venv ..."
