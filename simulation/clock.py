@@ -76,16 +76,16 @@ class VirtualClock:
         """Note that something happens at this instant; while the clock runs."""
         self._gathered.append((stimulus, payload))
 
-    def happen_after(self, after_ns: int, stimulus: Stimulus, payload: Any) -> None:
-        """Let something happen after a while.
+    def happen_at(self, at_ns: int, stimulus: Stimulus, payload: Any) -> None:
+        """Let something happen at an instant, now or later.
 
         Args:
-            after_ns: how long after now, in nanoseconds.
+            at_ns: when, in nanoseconds.
             stimulus: what happens then.
             payload: what it brings home.
         """
         self._count = count = self._count + 1
-        heappush(self._ends, (self.now + after_ns, count, stimulus, payload))
+        heappush(self._ends, (at_ns, count, stimulus, payload))
 
     def at(self, after_ns: int, callback: Callable[[Any], None], value: Any = None) -> None:
         """Call back after a while.

@@ -122,7 +122,7 @@ class VirtualHost:
                 failure = behaviour.failure
                 brought = model.value if failure is None else Raised(ModelledError(failure.error))
                 end = ended(number, attempt, now_ns, now_ns + took, behaviour)
-                self._time.happen_after(took, end, brought)
+                self._time.happen_at(now_ns + took, end, brought)
         else:
             self._time.at(0, self._begin, (job, attempt, now_ns, job.context))
 

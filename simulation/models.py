@@ -136,15 +136,18 @@ class Modelled:
 
 def _always_succeeds(at: Callable[[float], float], seed: int) -> Callable[[int, int], Behaviour]:
     """A sampler that keeps the block of draws which it is in: a third of the time."""
-    of: tuple[int, int] | None = None
+    index = -1
     draws: tuple[float, ...] = ()
 
     def sample(task: int, attempt: int) -> Behaviour:
-        nonlocal of, draws
-        if of != (attempt, task // BLOCK):
-            of = attempt, task // BLOCK
-            draws = block(seed, attempt, Purpose.DURATION, task // BLOCK)
-        seconds = at(draws[task % BLOCK])
+        nonlocal index, draws
+        if attempt != 1:
+            seconds = at(uniform(seed, task, attempt, Purpose.DURATION))
+        else:
+            if task // BLOCK != index:
+                index = task // BLOCK
+                draws = block(seed, 1, Purpose.DURATION, index)
+            seconds = at(draws[task % BLOCK])
         return Behaviour(None if seconds == math.inf else round(seconds * 1e9))
 
     return sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.clock import VirtualClock
 from simulation.models import ended
-from simulation.workload import Workload
+from simulation.workload import Sampler, Workload
 
 __all__ = ["Run", "simulate"]
 
@@ -81,14 +82,12 @@ def simulate(
 
 class _Simulation:
     def __init__(self, workload: Workload, settings: CoreSettings, seed: int, log: bool) -> None:
-        self._sample = workload.sampler(seed)
         self._core = core = Core(settings, record="all" if log else "none")
         self._result = Run(settings.max_workers)
-        self._ends, self._ended_at_ns = self._result.ends, self._result.ended_at_ns
         self._clock = VirtualClock(
             core,
             self._decide_and_keep if log else core.handle,
-            self._carry_out,
+            self._make_carry_out(workload.sampler(seed)),
             workload.arrivals(seed),
         )
 
@@ -100,21 +99,28 @@ class _Simulation:
         result.transitions = core.take_transitions()
         return result
 
-    def _carry_out(
-        self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
-    ) -> None:
-        if type(instruction) is StartAttempt:
-            task, attempt = instruction.task, instruction.attempt
-            behaviour = self._sample(task, attempt)
-            took = behaviour.duration_ns
-            if took is not None:
-                end = ended(task, attempt, now_ns, now_ns + took, behaviour)
-                self._clock.happen_after(took, end, None)
-        elif type(instruction) is FinishTask:
-            self._ended_at_ns.append(now_ns)
-            self._ends.append(instruction)
-        elif type(instruction) is AbandonAttempt and instruction.outcome == "timeout":
-            self._result.timeouts += 1
+    def _make_carry_out(self, sample: Sampler) -> Callable[[int, Instruction, Stimulus, Any], None]:
+        """A closure, since it is called twice a task."""
+        result = self._result
+        ends, ended_at_ns = result.ends, result.ended_at_ns
+
+        def carry_out(
+            now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
+        ) -> None:
+            if type(instruction) is StartAttempt:
+                task, attempt = instruction.task, instruction.attempt
+                behaviour = sample(task, attempt)
+                took = behaviour.duration_ns
+                if took is not None:
+                    end = ended(task, attempt, now_ns, now_ns + took, behaviour)
+                    self._clock.happen_at(now_ns + took, end, None)
+            elif type(instruction) is FinishTask:
+                ended_at_ns.append(now_ns)
+                ends.append(instruction)
+            elif type(instruction) is AbandonAttempt and instruction.outcome == "timeout":
+                result.timeouts += 1
+
+        return carry_out
 
     def _decide_and_keep(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         core = self._core

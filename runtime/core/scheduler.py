@@ -138,7 +138,7 @@ class Core:
         elif kind is AttemptSucceeded:
             self._succeeded(now_ns, stimulus, out)  # type: ignore[arg-type]  # by its kind
         elif kind is TaskSubmitted:
-            self._submitted(now_ns, stimulus, out)  # type: ignore[arg-type]  # by its kind
+            self._submitted(now_ns, stimulus, out, alone=True)  # type: ignore[arg-type]
         else:
             self._take(now_ns, stimulus, out)
         if self._ready.live and self._free:
@@ -350,7 +350,7 @@ class Core:
             case _:
                 assert_never(stimulus)
 
-    def _submitted(self, now: int, s: r.TaskSubmitted, out: _Out) -> None:
+    def _submitted(self, now: int, s: r.TaskSubmitted, out: _Out, *, alone: bool = False) -> None:
         number = s.task
         fate = self._fate
         if number >= len(fate):
@@ -371,8 +371,12 @@ class Core:
             self.transitions.append(
                 r.Transition(now, number, None, TaskState.READY, None, detail=s)
             )
-        self._ready.push(task)
         deadline = s.deadline_at_ns
+        if alone and self._free and deadline is None and not self._draining:
+            # nobody waits where a slot is free, and nothing else happens now: it is the next
+            self._start(now, task, self._free.pop(), out)
+            return
+        self._ready.push(task)
         if self._draining:
             self._end(now, task, Cause.ABORT_REQUESTED, "submitted while draining", out)
         elif deadline is not None:
@@ -532,39 +536,37 @@ class Core:
         free = self._free
         ready = self._ready
         while free and ready.live:
-            task = ready.pop()
-            slot = free.pop()
-            self._slots[slot] = task
-            task.state = _AFTER_START
-            task.attempt = attempt = task.attempt + 1
-            task.slot = slot
-            task.attempt_at_ns = now
-            waited = now - task.ready_at_ns
-            if attempt == 1:
-                task.started_at_ns = now
-                task.queued_ns = waited
-            else:
-                task.queued_ns += waited
-            limit = task.timeout_ns
-            if limit is None:
-                timeout_at = None
-            else:
-                task.timeout_at_ns = timeout_at = now + limit
-                if timeout_at < self.wake_at_ns:  # noqa: PLR1730  # min() takes five times as long
-                    self.wake_at_ns = timeout_at
-            out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
-            if self._keep_all:
-                self.transitions.append(
-                    r.Transition(
-                        now,
-                        task.spec.task,
-                        TaskState.READY,
-                        TaskState.RUNNING,
-                        Cause.STARTED,
-                        attempt,
-                        slot,
-                    )
+            self._start(now, ready.pop(), free.pop(), out)
+
+    def _start(self, now: int, task: Task, slot: int, out: _Out) -> None:
+        """Start the next attempt of a ready task on a free slot."""
+        self._slots[slot] = task
+        task.state = _AFTER_START
+        task.attempt = attempt = task.attempt + 1
+        task.slot = slot
+        task.attempt_at_ns = now
+        if attempt == 1:
+            task.started_at_ns = now
+        task.queued_ns += now - task.ready_at_ns
+        limit = task.timeout_ns
+        if limit is None:
+            timeout_at = None
+        else:
+            task.timeout_at_ns = timeout_at = now + limit
+            self.wake_at_ns = min(self.wake_at_ns, timeout_at)
+        out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
+        if self._keep_all:
+            self.transitions.append(
+                r.Transition(
+                    now,
+                    task.spec.task,
+                    TaskState.READY,
+                    TaskState.RUNNING,
+                    Cause.STARTED,
+                    attempt,
+                    slot,
                 )
+            )
 
     def _retry_or_end(
         self,
