@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 _NOW = "take now_ns as an argument; the host reads the clock"
 _HOST = "the host does that; give it an instruction"
@@ -63,6 +63,7 @@ _SET_NAMES: Final = frozenset({"set", "frozenset", "Set", "AbstractSet", "Mutabl
 _SET_METHODS: Final = frozenset({"difference", "intersection", "symmetric_difference", "union"})
 _VIEWS: Final = frozenset({"items", "keys"})
 _SET_OPERATORS: Final = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
+_Binding = ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.arg
 _SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -182,16 +183,20 @@ def _set_names(scope: ast.AST, known: frozenset[str]) -> frozenset[str]:
         )
     for _ in range(2):  # a second time for what is named after a name further down
         for node in nodes:
-            if isinstance(node, ast.AnnAssign | ast.arg) and _says_set(node.annotation):
-                names.update(_targets(node))
-            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and (
-                node.value is not None and _is_set(node.value, names)
-            ):
+            if _binds_set(node, names):
                 names.update(_targets(node))
     return frozenset(names)
 
 
-def _targets(node: ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.arg) -> list[str]:
+def _binds_set(node: ast.AST, names: set[str]) -> TypeGuard[_Binding]:
+    """Whether a node binds something to what is, or says that it is, a set."""
+    if isinstance(node, ast.AnnAssign | ast.arg) and _says_set(node.annotation):
+        return True
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) else None
+    return value is not None and _is_set(value, names)
+
+
+def _targets(node: _Binding) -> list[str]:
     if isinstance(node, ast.arg):
         return [node.arg]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
