@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -83,7 +82,7 @@ def check_seconds(
     allowed = f"must be finite seconds, {least}, at most {_LONGEST_SECONDS:.0e}{none}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{field}={value!r}: {allowed}")
-    if not math.isfinite(value) or value < 0 or value > _LONGEST_SECONDS:
+    if not 0 <= value <= _LONGEST_SECONDS:  # a NaN is neither
         raise _refuse(field, value, allowed)
     if positive and seconds_to_ns(value) == 0:
         raise _refuse(field, value, allowed)

@@ -42,6 +42,7 @@ from runtime.errors import (
     TaskTimeoutError,
     WouldDeadlockError,
 )
+from runtime.failures import told
 
 __all__ = ["Engine", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
 
@@ -317,8 +318,8 @@ class Engine:
             case FinishTask():
                 self.finish(now_ns, instruction, stimulus, payload)
             case DelayTask(task=number, attempt=attempt, reason="error"):
-                failure = self._exception(stimulus, payload, number, attempt)
-                self.jobs[number].more().failures.append(failure)
+                raised = self._raised(stimulus, payload, number, attempt)
+                self.jobs[number].more().failures.append(raised.error)
             case AbandonAttempt(task=number, attempt=attempt, outcome=outcome):
                 extra = self.jobs[number].more()
                 if outcome == "timeout":
@@ -350,9 +351,12 @@ class Engine:
                 payload = payload[number, end.attempts]
             job.value = payload
         else:
+            shown = ""
             if end.outcome == "error":
-                job.more().failures.append(self._exception(stimulus, payload, number, end.attempts))
-            job.value = self._error(job, end)
+                raised = self._raised(stimulus, payload, number, end.attempts)
+                job.more().failures.append(raised.error)
+                shown = raised.told
+            job.value = self._error(job, end, shown)
         job.fn = job.args = job.kwargs = job.context = None
         job.ended_at_ns = now_ns
         job.end = end  # last: whoever sees it sees all the rest
@@ -371,12 +375,12 @@ class Engine:
         self._watches = [watch for watch in self._watches if not watch.done]
 
     @staticmethod
-    def _exception(stimulus: Stimulus, payload: Any, number: int, attempt: int) -> BaseException:
+    def _raised(stimulus: Stimulus, payload: Any, number: int, attempt: int) -> Raised:
         brought = payload[number, attempt] if type(stimulus) is Simultaneous else payload
         assert isinstance(brought, Raised)
-        return brought.error
+        return brought
 
-    def _error(self, job: Job, end: FinishTask) -> TaskExecutionError:
+    def _error(self, job: Job, end: FinishTask, shown: str) -> TaskExecutionError:
         task_id, name = self.task_id(end.task), job.spec.name
         failures = job.extra.failures if job.extra is not None else []
         last = failures[-1] if failures else None
@@ -386,7 +390,7 @@ class Engine:
         if end.outcome == "error":
             kind, what = (
                 TaskFailedError,
-                f"failed after {tried} ({end.reason}): {last!r}",
+                f"failed after {tried} ({end.reason}): {shown}",
             )
         elif end.outcome == "timeout":
             kind, what = TaskTimeoutError, f"timed out after {tried} ({end.reason})"
@@ -401,13 +405,17 @@ class Engine:
 
 
 class Raised:
-    """The payload of an attempt that raised.
+    """The payload of an attempt that raised; made where users' code may run.
 
     Args:
         error: what it raised.
+
+    Attributes:
+        told: the same, as messages show it.
     """
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "told")
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+        self.told = told(error)

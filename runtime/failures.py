@@ -1,13 +1,16 @@
-"""What a failure is called, whether it is retried, and how long it asks to wait."""
+"""What a failure is called, whether it is retried, and how long it asks to wait.
+
+All of this asks code that users wrote, in a worker that nobody would miss before its task hangs: so
+whatever that code raises ends here.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
 
 from runtime.config import RetryOn, seconds_to_ns
 
-__all__ = ["describe", "type_name"]
+__all__ = ["describe", "told", "type_name"]
 
 _log = logging.getLogger("twinclock")
 
@@ -33,6 +36,21 @@ def type_name(error: BaseException) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def told(error: BaseException) -> str:
+    """An exception as messages show it, also one that cannot be shown.
+
+    Args:
+        error: an exception.
+
+    Returns:
+        Its ``repr``, or its type's name where that raises.
+    """
+    try:
+        return repr(error)
+    except BaseException:
+        return f"<{type_name(error)}, whose repr raises>"
+
+
 def describe(error: BaseException, retry_on: RetryOn) -> tuple[str, bool, int | None]:
     """Classify a failure.
 
@@ -54,19 +72,19 @@ def _is_retryable(error: BaseException, retry_on: RetryOn) -> bool:
         return isinstance(error, retry_on)
     try:
         return bool(retry_on(error))
-    except Exception:
-        _log.exception("retry_on raised for %r, which is therefore not retried", error)
+    except BaseException:
+        _log.exception("retry_on raised for %s, which is therefore not retried", told(error))
         return False
 
 
 def _retry_after_ns(error: BaseException) -> int | None:
     try:
         seconds = getattr(error, "retry_after_seconds", None)
-    except Exception:
+    except BaseException:
         _log.exception("retry_after_seconds of %s raised and is ignored", type_name(error))
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
-    if not math.isfinite(seconds) or seconds < 0:
+    if not 0 <= seconds < float("inf"):  # exact for any int, which isfinite() is not
         return None
     return seconds_to_ns(min(seconds, 1e9))

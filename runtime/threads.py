@@ -355,7 +355,8 @@ class ThreadHost:
                     cpu = cpu_clock() - cpu
                 traceback = error.__traceback__
                 if traceback is not None:
-                    error.__traceback__ = traceback.tb_next  # without this frame
+                    # without this frame; not by assignment, which a frozen dataclass refuses
+                    BaseException.with_traceback(error, traceback.tb_next)
                 failure = describe(error, self._retry_on)
                 stimulus: Stimulus = AttemptFailed(
                     number, attempt, dispatched_at, begun_at, ended_at, *failure, cpu
