@@ -101,7 +101,7 @@ class Relay:
         self._late: deque[tuple[str, int, BaseException]] = deque()
         self._flushing = allocate_lock()  # guards the observers and the journal
         self._thread: threading.Thread | None = None
-        self._idle = not threaded
+        self._idle = threaded  # and its thread is started by the first fact
         self._signal = allocate_lock()
         self._signal.acquire()
         self._finishing = False
