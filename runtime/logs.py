@@ -17,14 +17,14 @@ nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from runtime.core.records import AttemptFailed, Transition
 from runtime.core.states import Cause, TaskState
-from runtime.engine import Engine
 from runtime.errors import TaskCancelledError
 from runtime.observers import Detail
+from runtime.view import PoolView
 
 __all__ = ["LogObserver"]
 
@@ -39,16 +39,13 @@ _VERB: Final = {
 
 
 class LogObserver:
-    """Writes log lines.
+    """Writes log lines."""
 
-    Args:
-        engine: whose tasks; for their names.
-        epoch_seconds: turns an instant of the pool's clock into epoch seconds.
-    """
+    _view: PoolView
 
-    def __init__(self, engine: Engine, epoch_seconds: Callable[[int], float]) -> None:
-        self._engine = engine
-        self._epoch_seconds = epoch_seconds
+    def attach(self, view: PoolView) -> None:
+        """Get to know the pool."""
+        self._view = view
 
     def detail(self) -> Detail:
         """Which transitions it needs at present."""
@@ -74,7 +71,7 @@ class LogObserver:
             error,
             exc_info=error,
             extra={
-                "pool": self._engine.config.name,
+                "pool": self._view.name,
                 "task_id": task_id,
                 "attempt": attempt,
             },
@@ -84,8 +81,8 @@ class LogObserver:
         """Nothing to do."""
 
     def _write(self, level: int, what: str, transition: Transition) -> None:
-        spec = self._engine.jobs[transition.task].spec
-        task_id = self._engine.task_id(transition.task)
+        spec = self._view.task(transition.task)
+        task_id = self._view.task_id(transition.task)
         slot = transition.slot
         _log.log(
             level,
@@ -94,14 +91,14 @@ class LogObserver:
             task_id,
             what,
             extra={
-                "pool": self._engine.config.name,
+                "pool": self._view.name,
                 "task_id": task_id,
                 "task_name": spec.name,
                 "group": spec.group,
                 "attempt": transition.attempt,
                 "worker_id": None if slot < 0 else f"worker-{slot + 1}",
                 "reason": transition.reason,
-                "at": self._epoch_seconds(transition.at_ns),
+                "at": self._view.epoch_seconds(transition.at_ns),
             },
         )
 

@@ -25,6 +25,7 @@ from runtime.core.records import Instruction, Stimulus, Transition
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
+    from runtime.view import PoolView
 
 __all__ = ["Detail", "Observer", "Relay", "Step", "StepSink"]
 
@@ -47,6 +48,9 @@ _DETAILS: Final[tuple[Detail, ...]] = ("none", "notable", "all")
 
 class Observer(Protocol):
     """Is told what changed, in order, each transition once."""
+
+    def attach(self, view: PoolView) -> None:
+        """Get to know the pool; called once, before anything else."""
 
     def detail(self) -> Detail:
         """Which transitions it needs at present; asked again now and then."""
@@ -108,6 +112,14 @@ class Relay:
         self._closed = False
         self.observer_errors = 0
         engine.feed = self
+
+    def attach(self, view: PoolView) -> None:
+        """Let every observer get to know the pool; from then on they are told."""
+        for observer in list(self._observers):
+            try:
+                observer.attach(view)
+            except Exception:
+                self._detach(observer)
         self._ask_detail()
 
     # ------------------------------------------------------------ the deciding thread's side

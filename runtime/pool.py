@@ -41,6 +41,7 @@ from runtime.observers import Observer, Relay, StepSink
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult, TaskStatus, lazy_result
 from runtime.threads import ThreadHost
+from runtime.view import PoolView
 
 __all__ = ["WorkerPool"]
 
@@ -100,6 +101,7 @@ class WorkerPool:
         self._jobs = engine.jobs
         self._numbers = itertools.count(1)
         self._shut = False
+        self._rejected = {"closed": 0}
         self._host = host = self._make_host(engine)
         self._recorder: Recorder | None = None
         if journal is not None:
@@ -116,7 +118,7 @@ class WorkerPool:
             )
         watching = self._own_observers()
         if config.enable_instrumentation:
-            watching += [LogObserver(engine, host.epoch_seconds), *observers]
+            watching += [LogObserver(), *observers]
         sinks = [
             *self._own_sinks(),
             *([self._recorder] if self._recorder is not None else []),
@@ -125,6 +127,7 @@ class WorkerPool:
         if watching or sinks:
             self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
             host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
+            self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
         self._deliver = host.deliver
         self._guarded = host.clock == "wall" and interrupts.guard()
 
@@ -136,6 +139,14 @@ class WorkerPool:
         host = ThreadHost(engine)
         weakref.finalize(self, host.let_go).atexit = False
         return host
+
+    def _tallies(self) -> tuple[dict[str, int], int, int]:
+        """Rejections by reason, journal errors, observer errors."""
+        return (
+            dict(self._rejected),
+            self._recorder.errors if self._recorder is not None else 0,
+            self._relay.observer_errors if self._relay is not None else 0,
+        )
 
     def _own_observers(self) -> list[Observer]:
         """Who is told of transitions besides those whom the user names."""
@@ -280,6 +291,7 @@ class WorkerPool:
     def _refuse(self) -> None:
         if self._host.refusal is not None:
             raise self._host.refusal
+        self._rejected["closed"] += 1
         raise PoolClosedError(
             f"the pool {self.config.name!r} was shut down and takes no more tasks; submit inside "
             f"its with block, or make a new pool"
@@ -481,6 +493,7 @@ class WorkerPool:
             attempts += attempt
             retrying += attempt > 0 and state != TaskState.RUNNING
         ended = len(jobs) - live - unsent
+        _, journal_errors, observer_errors = self._tallies()
         completed = counts[TaskState.SUCCEEDED]
         return {
             "total_tasks": len(jobs),
@@ -497,8 +510,8 @@ class WorkerPool:
             "total_execution_time_ms": running_ns / 1e6,
             "avg_execution_time_ms": running_ns / 1e6 / ended_tried if ended_tried else 0.0,
             "max_workers": self.config.max_workers,
-            "journal_errors": self._recorder.errors if self._recorder is not None else 0,
-            "observer_errors": self._relay.observer_errors if self._relay is not None else 0,
+            "journal_errors": journal_errors,
+            "observer_errors": observer_errors,
             **summary,
         }
 

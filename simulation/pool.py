@@ -12,6 +12,7 @@ from runtime.engine import Engine
 from runtime.host import Host
 from runtime.observers import Detail, Observer, StepSink
 from runtime.recorder import StepDigest
+from runtime.view import PoolView
 from simulation.host import VirtualHost
 
 __all__ = ["SimulatedWorkerPool"]
@@ -99,6 +100,9 @@ class _TransitionLog:
 
     def __init__(self) -> None:
         self.seen: list[Transition] = []
+
+    def attach(self, view: PoolView) -> None:
+        pass
 
     def detail(self) -> Detail:
         return "all"

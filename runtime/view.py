@@ -1,0 +1,117 @@
+"""What an observer may look at: a pool's constants, its tasks' names, and how it is at present."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.core import CoreSettings
+from runtime.core.records import TaskSubmitted
+from runtime.core.states import TaskState
+from runtime.host import Host
+
+__all__ = ["PoolView", "Present"]
+
+
+@dataclass(frozen=True)
+class Present:
+    """A pool at one instant.
+
+    Args:
+        now_ns: when, on the pool's clock.
+        ready: tasks that wait for a worker.
+        delayed: tasks in backoff.
+        oldest_ready_at_ns: since when the one that has waited longest waits, ``None`` for none.
+        running_since_ns: when each attempt that runs was started.
+        idle: workers that have nothing to do.
+        abandoned: abandoned attempts that still run.
+        rejected: submissions that were refused, by reason.
+        journal_errors: how often the journal could not be written.
+        observer_errors: observers that raised.
+    """
+
+    now_ns: int
+    ready: int
+    delayed: int
+    oldest_ready_at_ns: int | None
+    running_since_ns: list[int]
+    idle: int
+    abandoned: int
+    rejected: dict[str, int]
+    journal_errors: int
+    observer_errors: int
+
+
+class PoolView:
+    """What an observer may look at; given to it once, when its pool is made.
+
+    Args:
+        host: the pool's host.
+        tallies: the pool's own counts: rejections by reason, journal errors, observer errors.
+        flush: tells the observers what has happened so far.
+
+    Attributes:
+        name: the pool's name.
+        clock: ``wall`` or ``virtual``.
+        settings: what its core was set up with.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        tallies: Callable[[], tuple[dict[str, int], int, int]],
+        flush: Callable[[], object],
+    ) -> None:
+        self._host = host
+        self._tallies = tallies
+        self.flush = flush
+        self.name = host.engine.config.name
+        self.clock: Literal["wall", "virtual"] = host.clock
+        self.settings: CoreSettings = host.engine.core.settings
+
+    def task(self, number: int) -> TaskSubmitted:
+        """What was submitted under a number."""
+        return self._host.engine.jobs[number].spec
+
+    def task_id(self, number: int) -> str:
+        """The public id of a task."""
+        return self._host.engine.task_id(number)
+
+    def epoch_seconds(self, at_ns: int) -> float:
+        """An instant of the pool's clock as epoch seconds."""
+        return self._host.epoch_seconds(at_ns)
+
+    def present(self) -> Present:
+        """The pool at this instant; one consistent look."""
+        core = self._host.engine.core
+        rejected, journal_errors, observer_errors = self._tallies()
+        with self._host.hold():
+            now = self._host.now_ns()
+            ready: list[int] = []
+            running: list[int] = []
+            delayed = 0
+            for number in core.live():
+                task = core.task(number)
+                if task is None:
+                    continue
+                if task.state == TaskState.READY:
+                    ready.append(task.ready_at_ns)
+                elif task.state == TaskState.RUNNING:
+                    running.append(task.attempt_at_ns)
+                else:
+                    delayed += 1
+            idle = core.settings.max_workers - core.busy
+            abandoned = core.abandoned
+        return Present(
+            now_ns=now,
+            ready=len(ready),
+            delayed=delayed,
+            oldest_ready_at_ns=min(ready, default=None),
+            running_since_ns=running,
+            idle=idle,
+            abandoned=abandoned,
+            rejected=rejected,
+            journal_errors=journal_errors,
+            observer_errors=observer_errors,
+        )
