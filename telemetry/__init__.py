@@ -1,1 +1,6 @@
-"""OpenTelemetry spans and Prometheus metrics of a pool's tasks; see the issue that builds them."""
+"""What a pool tells the world: Prometheus metrics, from the transitions' own instants."""
+
+from telemetry.metrics import PoolMetrics
+from telemetry.pools import Telemetry, serve
+
+__all__ = ["PoolMetrics", "Telemetry", "serve"]

@@ -1,0 +1,353 @@
+"""Prometheus metrics, from transitions.
+
+Everything is counted from the transitions' own instants, off the hot path, in plain Python; the
+registry asks when it is scraped. So a real and a simulated run come out alike, and a scrape equals,
+number by number, what one counts from the journal up to that instant.
+
+One collector serves a registry, whatever the number of pools: two pools of one name are told apart
+by nothing, so their counts are added up.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from weakref import WeakKeyDictionary
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from runtime.core.records import UNSET, TaskSubmitted, Transition
+from runtime.core.states import Cause, TaskState
+from runtime.observers import Detail
+from runtime.view import PoolView, Present
+from telemetry.names import (
+    BUCKETS,
+    LAG_BUCKETS,
+    METRICS,
+    MOST_GROUPS,
+    OTHER_GROUP,
+    OUTCOMES,
+    PREFIX,
+)
+
+__all__ = ["PoolMetrics"]
+
+_OUTCOME = {
+    TaskState.SUCCEEDED: "ok",
+    TaskState.FAILED: "error",
+    TaskState.TIMED_OUT: "timeout",
+    TaskState.CANCELLED: "cancelled",
+}
+_NS = 1e9
+
+
+class _Histogram:
+    """Counts by bucket, and their sum in nanoseconds."""
+
+    __slots__ = ("bounds_ns", "counts", "sum_ns")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds_ns = [round(bound * _NS) for bound in bounds]
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum_ns = 0
+
+    def observe(self, value_ns: int) -> None:
+        self.counts[bisect_left(self.bounds_ns, value_ns)] += 1
+        self.sum_ns += value_ns
+
+    def add(self, other: _Histogram) -> None:
+        self.counts = [
+            mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)
+        ]
+        self.sum_ns += other.sum_ns
+
+
+class _Live:
+    """What has to be remembered of a live task."""
+
+    __slots__ = ("due_ns", "group", "running", "since_ns", "spec", "submitted_ns")
+
+    def __init__(self, group: str, spec: TaskSubmitted, at_ns: int) -> None:
+        self.group = group
+        self.spec = spec
+        self.submitted_ns = at_ns
+        self.since_ns = at_ns  # when it entered the state that it is in
+        self.due_ns = 0
+        self.running = False
+
+
+class PoolMetrics:
+    """Counts one pool's transitions; an observer, to be given to a pool.
+
+    Args:
+        registry: where it is exported.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._lock = threading.Lock()  # guards all counts, against a scrape
+        self._live: dict[int, _Live] = {}
+        self._groups: set[str] = set()
+        self.counters: dict[str, dict[tuple[str, ...], int]] = {
+            name: defaultdict(int) for name, metric in METRICS.items() if metric.kind == "counter"
+        }
+        self.histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {
+            name: {} for name, metric in METRICS.items() if metric.kind == "histogram"
+        }
+        self._busy_ns = 0
+        self._busy_told_ns = 0
+        self._view: PoolView | None = None
+        self._last: Present | None = None
+
+    def attach(self, view: PoolView) -> None:
+        """Get to know the pool, and appear in the registry."""
+        self._view = view
+        self._name, self._clock, self._settings = view.name, view.clock, view.settings
+        self._admit("default")
+        self.histograms["timer_lag_seconds"][()] = _Histogram(LAG_BUCKETS)
+        _collector_of(self._registry).add(self)
+
+    def detail(self) -> Detail:
+        """All transitions."""
+        return "all"
+
+    def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
+        """Its transition counts it."""
+
+    def close(self) -> None:
+        """What was counted stays in the registry; the pool is let go of."""
+        if self._view is not None:
+            self._last = self._view.present()
+            self._view = None
+
+    def transitions(self, batch: Sequence[Transition]) -> None:
+        """Count what changed."""
+        with self._lock:
+            for transition in batch:
+                self._count(transition)
+
+    # ------------------------------------------------------------ counting
+
+    def _admit(self, group: str) -> str:
+        """The label for a group; all its series begin at zero."""
+        if group in self._groups:
+            return group
+        if len(self._groups) >= MOST_GROUPS and group != OTHER_GROUP:
+            return self._admit(OTHER_GROUP)
+        self._groups.add(group)
+        counters, histograms = self.counters, self.histograms
+        counters["tasks_submitted"][group,] = 0
+        counters["late_results"][group,] = 0
+        histograms["queue_wait_seconds"][group,] = _Histogram(BUCKETS)
+        for reason in ("error", "timeout"):
+            counters["retries_scheduled"][group, reason] = 0
+        for outcome in OUTCOMES:
+            counters["tasks_finished"][group, outcome] = 0
+            counters["attempts_finished"][group, outcome] = 0
+            histograms["task_duration_seconds"][group, outcome] = _Histogram(BUCKETS)
+            histograms["attempt_duration_seconds"][group, outcome] = _Histogram(BUCKETS)
+        return group
+
+    def _count(self, t: Transition) -> None:
+        number, at_ns = t.task, t.at_ns
+        if t.cause is None:
+            spec = t.detail
+            assert isinstance(spec, TaskSubmitted)
+            group = self._admit(spec.group)
+            self._live[number] = _Live(group, spec, at_ns)
+            self.counters["tasks_submitted"][group,] += 1
+            return
+        if t.cause == Cause.LATE_COMPLETION:
+            self.counters["late_results"][self._look_up(number),] += 1
+            return
+        live = self._live[number]
+        group = live.group
+        lasted_ns = at_ns - live.since_ns
+        live.since_ns = at_ns
+        live.running = t.after == TaskState.RUNNING
+        if t.after == TaskState.RUNNING:
+            self.histograms["queue_wait_seconds"][group,].observe(lasted_ns)
+            live.due_ns = self._limit_at(live, at_ns)
+            return
+        if t.before == TaskState.RUNNING:
+            self._attempt_ended(t, group, lasted_ns)
+        if t.after == TaskState.READY or t.abandoned:
+            self._timer_fired(t, live)
+        if t.after == TaskState.DELAYED:
+            assert t.until_ns is not None
+            live.due_ns = t.until_ns
+            self.counters["retries_scheduled"][group, t.reason] += 1
+        elif t.after >= TaskState.SUCCEEDED:
+            outcome = _OUTCOME[t.after]
+            self.counters["tasks_finished"][group, outcome] += 1
+            self.histograms["task_duration_seconds"][group, outcome].observe(
+                at_ns - live.submitted_ns
+            )
+            del self._live[number]
+
+    def _attempt_ended(self, t: Transition, group: str, lasted_ns: int) -> None:
+        if t.abandoned:
+            outcome = "cancelled" if t.cause == Cause.CANCEL_REQUESTED else "timeout"
+        else:
+            outcome = "ok" if t.after == TaskState.SUCCEEDED else "error"
+        self.counters["attempts_finished"][group, outcome] += 1
+        self.histograms["attempt_duration_seconds"][group, outcome].observe(lasted_ns)
+        self._busy_ns += lasted_ns
+
+    def _limit_at(self, live: _Live, started_ns: int) -> int:
+        """When an attempt that has just started will be timed out, 0 for never."""
+        own = live.spec.timeout_ns
+        limit = self._settings.timeout_ns if own is UNSET else own
+        ends = [started_ns + limit] if limit is not None else []
+        if live.spec.deadline_at_ns is not None:
+            ends.append(live.spec.deadline_at_ns)
+        return min(ends, default=0)
+
+    def _timer_fired(self, t: Transition, live: _Live) -> None:
+        if t.cause != Cause.CANCEL_REQUESTED and live.due_ns:
+            self.histograms["timer_lag_seconds"][()].observe(max(0, t.at_ns - live.due_ns))
+
+    def _look_up(self, number: int) -> str:
+        assert self._view is not None
+        group = self._view.task(number).group
+        return group if group in self._groups else OTHER_GROUP
+
+    # ------------------------------------------------------------ being scraped
+
+    def read(self) -> Iterator[tuple[str, tuple[str, ...], float | _Histogram]]:
+        """Every series: its metric, its label values, its value."""
+        view, now = self._view, self._last
+        if view is not None:
+            view.flush()
+            now = view.present()
+        assert now is not None
+        pool = self._name
+        with self._lock:
+            for name, series in self.counters.items():
+                for labels, count in series.items():
+                    yield name, (pool, *labels), count
+            for name, histograms in self.histograms.items():
+                for labels, histogram in histograms.items():
+                    yield name, (pool, *labels), histogram
+            running_ns = sum(
+                max(0, now.now_ns - live.since_ns) for live in self._live.values() if live.running
+            )
+            # an attempt may have ended since we were told: a counter never goes back for that
+            self._busy_told_ns = max(self._busy_told_ns, self._busy_ns + running_ns)
+            busy_ns = self._busy_told_ns
+        oldest = now.oldest_ready_at_ns
+        yield "worker_busy_seconds", (pool,), busy_ns / _NS
+        yield "queue_depth", (pool, "ready"), now.ready
+        yield "queue_depth", (pool, "delayed"), now.delayed
+        age = 0.0 if oldest is None else (now.now_ns - oldest) / _NS
+        yield "queue_oldest_age_seconds", (pool,), age
+        yield "workers", (pool, "busy"), len(now.running_since_ns)
+        yield "workers", (pool, "idle"), now.idle
+        yield "workers", (pool, "abandoned"), now.abandoned
+        yield "workers_limit", (pool,), self._settings.max_workers
+        for reason, count in now.rejected.items():
+            yield "tasks_rejected", (pool, reason), count
+        yield "journal_errors", (pool,), now.journal_errors
+        yield "observer_errors", (pool,), now.observer_errors
+        yield "build_info", (pool, _version(), platform.python_version(), self._clock), 1
+
+
+def _version() -> str:
+    try:
+        return metadata.version("twinclock")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+# ---------------------------------------------------------------- the registry's side
+
+
+class _PoolsCollector(Collector):
+    """All pools of one registry."""
+
+    def __init__(self) -> None:
+        self._pools: list[PoolMetrics] = []
+        self._lock = threading.Lock()  # guards the list
+
+    def add(self, pool: PoolMetrics) -> None:
+        with self._lock:
+            self._pools.append(pool)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: asked for before there are pools."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self._lock:
+            pools = list(self._pools)
+        values: dict[str, dict[tuple[str, ...], float | _Histogram]] = defaultdict(dict)
+        for pool in pools:
+            for name, labels, value in pool.read():
+                series = values[name]
+                if isinstance(value, _Histogram):
+                    total = series.setdefault(
+                        labels, _Histogram([b / _NS for b in value.bounds_ns])
+                    )
+                    assert isinstance(total, _Histogram)
+                    total.add(value)
+                elif METRICS[name].kind == "counter":
+                    before = series.get(labels, 0)
+                    assert not isinstance(before, _Histogram)
+                    series[labels] = before + value
+                else:
+                    series[labels] = value
+        for name, metric in METRICS.items():
+            yield _family(name, metric.kind, metric.labels, metric.help, values[name])
+
+
+def _family(
+    name: str,
+    kind: str,
+    labels: tuple[str, ...],
+    text: str,
+    series: dict[tuple[str, ...], float | _Histogram],
+) -> Metric:
+    full = f"{PREFIX}{name}"
+    if kind == "histogram":
+        histograms = HistogramMetricFamily(full, text, labels=labels)
+        for values, histogram in series.items():
+            assert isinstance(histogram, _Histogram)
+            buckets, below = [], 0
+            bounds = [*(floatToGoString(bound / _NS) for bound in histogram.bounds_ns), "+Inf"]
+            for bound, count in zip(bounds, histogram.counts, strict=True):
+                below += count
+                buckets.append((bound, below))
+            histograms.add_metric(values, buckets, sum_value=histogram.sum_ns / _NS)
+        return histograms
+    family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
+        full, text, labels=labels
+    )
+    for values, value in series.items():
+        assert not isinstance(value, _Histogram)
+        family.add_metric(values, value)
+    return family
+
+
+_collectors: WeakKeyDictionary[CollectorRegistry, _PoolsCollector] = WeakKeyDictionary()
+_registering = threading.Lock()
+
+
+def _collector_of(registry: CollectorRegistry) -> _PoolsCollector:
+    with _registering:
+        collector = _collectors.get(registry)
+        if collector is None:
+            collector = _collectors[registry] = _PoolsCollector()
+            registry.register(collector)
+        return collector
