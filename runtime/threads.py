@@ -91,7 +91,6 @@ class ThreadHost:
         self._threads: dict[int, threading.Thread] = {}  # by their running number
         self._spawned = 0
         self._alive = 0
-        self._too_many = False
         self._stopped = False
         self._wake_at = _NEVER
         self._clock_thread: threading.Thread | None = None
@@ -267,7 +266,7 @@ class ThreadHost:
     def _carry_out(self, instruction: Instruction) -> None:
         """Do the host's part of what is neither a start nor a task's end."""
         if type(instruction) is DropResult:
-            self._too_many = True
+            self._let_one_go()
         elif type(instruction) is StopWorkers:
             self._stop_workers()
 
@@ -373,22 +372,16 @@ class ThreadHost:
             item = enter(stimulus, payload, True)
             if item is None:
                 job = fn = args = kwargs = context = payload = None  # type: ignore[assignment]
-                if self._too_many and self._retire():
-                    break
         with self._held:
             self._threads.pop(me, None)
         _signal(self._exit_signal)
 
-    def _retire(self) -> bool:
-        """Whether the calling worker is one too many: its slot was replaced meanwhile."""
-        with self._held:
-            self._too_many = False
-            if self._alive <= self.engine.config.max_workers:
-                return False
-            if self._alive <= self.engine.core.outstanding:
-                return False
+    def _let_one_go(self) -> None:
+        """An abandoned attempt came back: a worker is one too many where its slot was replaced."""
+        needed = max(self.engine.config.max_workers, self.engine.core.outstanding)
+        if self._alive > needed and not self._stopped:
             self._alive -= 1
-            return True
+            self._queue.put(None)
 
     def _stop_workers(self) -> None:
         self._stopped = True
@@ -473,6 +466,7 @@ class ThreadHost:
             left = -1.0 if give_up_at is None else max(0.0, (give_up_at - self.now_ns()) / 1e9)
             if not self._exit_signal.acquire(True, left):
                 break
+        _signal(self._exit_signal)  # others may be closing the pool at the same time
         if self._relay is not None:
             self._relay.join()
         clock_thread = self._clock_thread
