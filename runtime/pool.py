@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from functools import partial
 from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Self, get_args
@@ -126,6 +127,9 @@ class WorkerPool:
         self._relay: Relay | None = None
         if watching or sinks:
             self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
+        # no method: the threads hold the view, and must not hold the pool
+        self._tallies = partial(_tallies, self._rejected, self._recorder, self._relay)
+        if self._relay is not None:
             host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
             self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
         self._deliver = host.deliver
@@ -139,14 +143,6 @@ class WorkerPool:
         host = ThreadHost(engine)
         weakref.finalize(self, host.let_go).atexit = False
         return host
-
-    def _tallies(self) -> tuple[dict[str, int], int, int]:
-        """Rejections by reason, journal errors, observer errors."""
-        return (
-            dict(self._rejected),
-            self._recorder.errors if self._recorder is not None else 0,
-            self._relay.observer_errors if self._relay is not None else 0,
-        )
 
     def _own_observers(self) -> list[Observer]:
         """Who is told of transitions besides those whom the user names."""
@@ -693,6 +689,17 @@ class WorkerPool:
                 _few(errors),
                 exc_info=unfetched[-1].value,
             )
+
+
+def _tallies(
+    rejected: dict[str, int], recorder: Recorder | None, relay: Relay | None
+) -> tuple[dict[str, int], int, int]:
+    """Rejections by reason, journal errors, observer errors."""
+    return (
+        dict(rejected),
+        recorder.errors if recorder is not None else 0,
+        relay.observer_errors if relay is not None else 0,
+    )
 
 
 def _add_live(metrics: TaskMetrics, task: Task, now_ns: int) -> None:
