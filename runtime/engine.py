@@ -204,7 +204,7 @@ class Engine:
         jobs: every task by number, in the order of submission.
         timeouts: attempts that were abandoned because their time was up.
         late_results: results of abandoned attempts that were dropped.
-        waiting: running tasks that wait for others of this pool.
+        waiting: attempts that wait for tasks of this pool, as (task, attempt).
         feed: where late exceptions go, if anywhere.
         decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions.
     """
@@ -218,7 +218,7 @@ class Engine:
         self._watches: list[Watch] = []
         self.timeouts = 0
         self.late_results = 0
-        self.waiting: set[int] = set()
+        self.waiting: set[tuple[int, int]] = set()
         self.feed: Feed | None = None
         self._tap: Feed | None = None
         self.decide: Callable[[int, Stimulus], list[Instruction]] = self.core.handle
@@ -276,24 +276,28 @@ class Engine:
                 if job.watches is not None and watch in job.watches:
                     job.watches.remove(watch)
 
-    def check_wait(self, waiter: int, watch: Watch) -> None:
+    def check_wait(self, waiter: tuple[int, int], watch: Watch) -> None:
         """Raise where a running task would wait for ever.
 
         Args:
-            waiter: the task that is about to wait.
+            waiter: the task that is about to wait, and the number of its attempt.
             watch: what it is about to wait for.
 
         Raises:
             WouldDeadlockError: it waits for itself, or every slot would be held by a task that
                 waits for this pool, so that nothing that waits for a slot could ever start.
         """
-        who = self.task_id(waiter)
-        itself = any(job.spec.task == waiter for job in watch.jobs)
+        number = waiter[0]
+        who = self.task_id(number)
+        itself = any(job.spec.task == number for job in watch.jobs)
         if itself and watch.until == "ALL_COMPLETED":
             raise WouldDeadlockError(f"task {who} waits for itself")
-        running = self.core.running()
-        if len(running) == self.config.max_workers and all(
-            number == waiter or number in self.waiting for number in running
+        tasks = [self.core.task(number) for number in self.core.running()]
+        running = [(task.spec.task, task.attempt) for task in tasks if task is not None]
+        if (
+            waiter in running
+            and len(running) == self.config.max_workers
+            and all(attempt == waiter or attempt in self.waiting for attempt in running)
         ):
             raise WouldDeadlockError(
                 f"task {who} holds the last free worker of {self.config.max_workers} and waits for "

@@ -364,7 +364,9 @@ class WorkerPool:
             return True
         engine, host = self._engine, self._host
         running = here.running
-        waiter = None if running is None or here.host is not host else running[0].spec.task
+        waiter = None
+        if running is not None and here.host is host:
+            waiter = running[0].spec.task, running[1]
         try:
             if waiter is not None:
                 with host.hold():
