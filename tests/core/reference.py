@@ -5,9 +5,9 @@ task. The same calls give the same instructions as ``runtime.core.scheduler.Core
 differ, one of them is wrong.
 
 At one instant: first what was due before it, in the order of due instants; then completion,
-timeout, cancel and abort, backoff elapsed, submission, dispatch. Stimuli of one kind keep the order
-in which they came, timers of one kind that of their tasks' numbers. A free slot is reused last in,
-first out.
+timeout, cancel and abort, backoff elapsed, submission, dispatch. What is of one kind keeps
+the order of the tasks' numbers; an abort comes before cancels. A free slot is reused last in, first
+out.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class Reference:
     def live(self) -> list[Job]:
         return [job for job in self.jobs if job.state in LIVE]
 
+    def running(self) -> list[Job]:
+        return [job for job in self.jobs if job.state == RUNNING]
+
     def next_deadline_ns(self) -> int | None:
         """Exactly when something is due next."""
         return min((due for due, *_ in self._timers()), default=None)
@@ -73,6 +76,7 @@ class Reference:
         parts = stimulus.stimuli if isinstance(stimulus, r.Simultaneous) else (stimulus,)
         self._refuse(now, stimulus, parts)
         self.now, self.out = now, []
+        parts = tuple(sorted(parts, key=_by_task))
         self._fire(lambda due, _: due < now)
         for part in parts:
             if isinstance(part, Completion):
@@ -100,7 +104,7 @@ class Reference:
         """Raise where a stimulus cannot be true of the state before it."""
         if now < self.now:
             raise TimeWentBack(now, self.now)
-        running = [(job.spec.task, job.attempt) for job in self.jobs if job.state == RUNNING]
+        running = [(job.spec.task, job.attempt) for job in self.running()]
         running += [(task, attempt) for task, attempt, _ in self.abandoned]
         numbers = [job.spec.task for job in self.jobs]
         for part in parts:
@@ -293,3 +297,7 @@ class Reference:
         number = job.spec.task
         self.abandoned.append((number, job.attempt, None if freed else job.slot))
         self.out.append(r.AbandonAttempt(number, job.attempt, job.slot, freed, outcome))
+
+
+def _by_task(part: object) -> tuple[int, int]:
+    return getattr(part, "task", 0), getattr(part, "attempt", 0)
