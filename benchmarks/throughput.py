@@ -110,21 +110,32 @@ def _glued(workers: int, tasks: int) -> Figures:
 
 
 def _pool(
-    workers: int, tasks: int, *, journal: bool = False, log: bool = False, metrics: bool = False
+    workers: int,
+    tasks: int,
+    *,
+    journal: bool = False,
+    log: bool = False,
+    metrics: bool = False,
+    prometheus: bool = False,
 ) -> Figures:
+    from prometheus_client import CollectorRegistry
+
     from runtime import WorkerPool, WorkerPoolConfig
+    from telemetry import Telemetry
 
     config = WorkerPoolConfig(
         max_workers=workers,
         max_retries=3,
         task_timeout_seconds=180,
-        enable_instrumentation=log,
+        enable_instrumentation=log or prometheus,
     )
+    registry = CollectorRegistry()
+    observers = [Telemetry(registry=registry)] if prometheus else []
     names = [f"task-{number}" for number in range(tasks)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "journal.jsonl") if journal else None
         began = time.perf_counter()
-        with WorkerPool(config, journal=path) as pool:
+        with WorkerPool(config, journal=path, observers=observers) as pool:
             for number in range(tasks):
                 pool.submit_task(names[number], _same, (number,), priority=number % _PRIORITIES)
             results = pool.wait_for_all()
@@ -136,6 +147,10 @@ def _pool(
         figures = _figures(tasks, began, there, values)
         if path is not None:
             _check_journal(path, tasks)
+        if prometheus:
+            labels = {"pool": "pool", "group": "default", "outcome": "ok"}
+            counted = registry.get_sample_value("workerpool_tasks_finished_total", labels)
+            assert counted == tasks, f"{counted} tasks of {tasks} were counted"
     return figures
 
 
@@ -172,6 +187,7 @@ _KINDS: Final[dict[str, Callable[[int, int], Figures]]] = {
     "pool+journal": partial(_pool, journal=True),
     "pool+metrics": partial(_pool, metrics=True),
     "pool+log": _pool_log,
+    "pool+prometheus": partial(_pool, prometheus=True),
     "executor+wait": _executor_wait,
     "glued": _glued,
 }
@@ -185,6 +201,8 @@ _ASKED: Final[tuple[tuple[str, str, float | None], ...]] = (
     ("pool+journal", "closed", 1.0),
     ("pool+log", "results", None),
     ("pool+log", "closed", None),
+    ("pool+prometheus", "results", None),
+    ("pool+prometheus", "closed", None),
 )
 
 

@@ -65,7 +65,8 @@ def guard() -> bool:
     if threading.current_thread() is not threading.main_thread():
         return False
     if _guards == 0:
-        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        # _handle is still there where another thread closed the last pool: only this one can set it
+        if signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, _handle):
             return False
         signal.signal(signal.SIGINT, _handle)
     _guards += 1

@@ -153,7 +153,11 @@ class Relay:
                 daemon=True,
             )
             self._idle = False
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # the system is out of threads: the next fact tries again
+                self._thread = None
+                self._idle = True
         elif self._idle:
             self._idle = False
             with suppress(RuntimeError):

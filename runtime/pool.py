@@ -6,14 +6,12 @@ what happens to a task is the core's word, carried out by the host.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
 import math
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from os import PathLike
@@ -21,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self, get_args
 
 from runtime import interrupts
+from runtime.accounts import Accounts
 from runtime.attempt import here
 from runtime.config import WorkerPoolConfig, check_int, check_seconds, seconds_to_ns
 from runtime.core.records import (
@@ -32,15 +31,13 @@ from runtime.core.records import (
     TaskSubmitted,
     UnsetType,
 )
-from runtime.core.states import TaskState
-from runtime.core.task import Task
 from runtime.engine import Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver
 from runtime.observers import Observer, Relay, StepSink
 from runtime.recorder import JournalTo, Recorder, describe_host
-from runtime.results import TaskMetrics, TaskResult, TaskStatus, lazy_result
+from runtime.results import TaskMetrics, TaskResult
 from runtime.threads import ThreadHost
 from runtime.view import PoolView
 
@@ -49,12 +46,6 @@ __all__ = ["WorkerPool"]
 _log = logging.getLogger("twinclock")
 _instances = itertools.count(1)
 
-_STATUS_OF_OUTCOME: Final = {
-    "ok": TaskStatus.COMPLETED,
-    "error": TaskStatus.FAILED,
-    "timeout": TaskStatus.FAILED,
-    "cancelled": TaskStatus.CANCELLED,
-}
 # One for all tasks whose submitter has set no context variable; never run in, only copied.
 _NO_CONTEXT: Final = Context()
 _LOWEST: Final = -(1 << 31)
@@ -132,6 +123,7 @@ class WorkerPool:
         if self._relay is not None:
             host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
             self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
+        self._accounts = Accounts(engine, host, self._tallies)
         self._deliver = host.deliver
         self._guarded = host.clock == "wall" and interrupts.guard()
 
@@ -320,7 +312,7 @@ class WorkerPool:
                 open_ids=[task_id],
             )
         assert job.end is not None
-        return self._result(job, job.end)
+        return self._accounts.result(job, job.end)
 
     def wait_for_all(
         self, timeout: float | None = None, return_when: ReturnWhen = "ALL_COMPLETED"
@@ -347,16 +339,16 @@ class WorkerPool:
         timeout_ns = self._timeout_ns(timeout)
         engine = self._engine
         with self._host.hold():
-            jobs = self._in_order()
+            jobs = self._accounts.in_order()
             watch = engine.watch(jobs, return_when)
         if not self._wait(watch, timeout_ns):
             open_ids = [engine.task_id(job.spec.task) for job in jobs if job.end is None]
             raise WaitTimeoutError(
                 f"{len(open_ids)} of {len(jobs)} tasks had not ended after {timeout} s; they go on",
-                self._results(jobs),
+                self._accounts.results(jobs),
                 open_ids,
             )
-        return self._results(jobs)
+        return self._accounts.results(jobs)
 
     def _wait(self, watch: Watch, timeout_ns: int | None) -> bool:
         """Wait, from outside or from a task of this very pool."""
@@ -398,33 +390,6 @@ class WorkerPool:
         check_seconds("timeout", timeout)
         return seconds_to_ns(timeout)
 
-    def _results(self, jobs: Iterable[Job]) -> list[TaskResult]:
-        """The results of those that have ended."""
-        result = self._result
-        with _nothing_to_collect():
-            return [result(job, end) for job in jobs if (end := job.end) is not None]
-
-    def _result(self, job: Job, end: FinishTask) -> TaskResult:
-        if end.outcome == "ok":
-            return lazy_result(job.value, None, self._complete, job)
-        job.more().fetched = True
-        return lazy_result(None, job.value, self._complete, job)
-
-    def _in_order(self) -> list[Job]:
-        """Every job in the order of submission; while decisions are held."""
-        jobs = self._jobs
-        numbers = list(jobs)
-        in_order = sorted(numbers)
-        if numbers == in_order:  # always, where one thread submits
-            return list(jobs.values())
-        return [jobs[number] for number in in_order]
-
-    def _complete(self, result: TaskResult, job: Job) -> None:
-        """Fill in what a result was made without."""
-        result.task_id = self._engine.task_id(job.spec.task)
-        result.task_name = job.spec.name
-        result.metrics = self._metrics(job)
-
     # ------------------------------------------------------------ metrics
 
     @property
@@ -438,15 +403,7 @@ class WorkerPool:
         Returns:
             The metrics by task id, in submission order.
         """
-        with self._host.hold():
-            now = self._host.now_ns()
-            jobs = self._in_order()
-            live = {job.spec.task: self._live_metrics(job, now) for job in jobs if job.end is None}
-        prefix, metrics = self._prefix, self._metrics
-        with _nothing_to_collect():
-            return {
-                f"{prefix}{job.spec.task}": live.get(job.spec.task) or metrics(job) for job in jobs
-            }
+        return self._accounts.metrics()
 
     def get_summary_metrics(self) -> dict[str, Any]:
         """Totals over all tasks so far, all at one instant.
@@ -459,103 +416,7 @@ class WorkerPool:
             ``avg_execution_time_ms`` of tasks that ended and had an attempt; ``max_workers``,
             ``busy_workers``; ``journal_errors`` and ``observer_errors``.
         """
-        engine = self._engine
-        core = engine.core
-        with self._host.hold():
-            counts = core.counts()
-            jobs = list(self._jobs.values())
-            ends = [job.end for job in jobs]
-            attempts_of_live = [
-                (task.attempt, TaskState(task.state))
-                for task in map(core.task, core.live())
-                if task is not None
-            ]
-            summary = {
-                "timeouts": engine.timeouts,
-                "late_results": engine.late_results,
-                "abandoned_threads": core.abandoned,
-                "busy_workers": core.busy,
-            }
-        live = len(attempts_of_live)
-        unsent = sum(end is None for end in ends) - live  # submitted, not decided yet
-        tried = attempts = running_ns = 0
-        for end in ends:
-            if end is not None and end.attempts:
-                tried += 1
-                attempts += end.attempts
-                running_ns += end.running_ns
-        ended_tried = tried
-        retrying = 0
-        for attempt, state in attempts_of_live:
-            tried += attempt > 0
-            attempts += attempt
-            retrying += attempt > 0 and state != TaskState.RUNNING
-        ended = len(jobs) - live - unsent
-        _, journal_errors, observer_errors = self._tallies()
-        completed = counts[TaskState.SUCCEEDED]
-        return {
-            "total_tasks": len(jobs),
-            "pending": live - counts[TaskState.RUNNING] - retrying + unsent,
-            "running": counts[TaskState.RUNNING],
-            "retrying": retrying,
-            "completed": completed,
-            "failed": counts[TaskState.FAILED] + counts[TaskState.TIMED_OUT],
-            "timed_out": counts[TaskState.TIMED_OUT],
-            "cancelled": counts[TaskState.CANCELLED],
-            "success_rate": completed / ended if ended else 0.0,
-            "total_attempts": attempts,
-            "total_retries": attempts - tried,
-            "total_execution_time_ms": running_ns / 1e6,
-            "avg_execution_time_ms": running_ns / 1e6 / ended_tried if ended_tried else 0.0,
-            "max_workers": self.config.max_workers,
-            "journal_errors": journal_errors,
-            "observer_errors": observer_errors,
-            **summary,
-        }
-
-    def _metrics(self, job: Job) -> TaskMetrics:
-        """The metrics of a task that has ended."""
-        end = job.end
-        if end is None:
-            with self._host.hold():
-                return self._live_metrics(job, self._host.now_ns())
-        host = self._host
-        started = end.started_at_ns
-        return TaskMetrics(
-            f"{self._prefix}{end.task}",
-            job.spec.name,
-            _STATUS_OF_OUTCOME[end.outcome],
-            0.0 if started is None else host.epoch_seconds(started),
-            host.epoch_seconds(job.ended_at_ns),
-            end.running_ns / 1e6,
-            max(0, end.attempts - 1),
-            f"worker-{end.slot + 1}" if end.slot >= 0 else None,
-            None if end.outcome == "ok" else str(job.value),
-            end.queued_ns / 1e6,
-            end.delayed_ns / 1e6,
-            job.spec.priority,
-            job.spec.group,
-        )
-
-    def _live_metrics(self, job: Job, now_ns: int) -> TaskMetrics:
-        """The metrics of a task that has not ended; while decisions are held."""
-        number = job.spec.task
-        task = self._engine.core.task(number)
-        metrics = TaskMetrics(
-            f"{self._prefix}{number}",
-            job.spec.name,
-            TaskStatus.PENDING,
-            priority=job.spec.priority,
-            group=job.spec.group,
-        )
-        if task is None:
-            if job.end is not None:
-                return self._metrics(job)
-            return metrics  # on its way to the core
-        _add_live(metrics, task, now_ns)
-        if task.started_at_ns is not None:
-            metrics.start_time = self._host.epoch_seconds(task.started_at_ns)
-        return metrics
+        return self._accounts.summary()
 
     # ------------------------------------------------------------ stopping
 
@@ -702,43 +563,6 @@ def _tallies(
         recorder.errors if recorder is not None else 0,
         relay.observer_errors if relay is not None else 0,
     )
-
-
-def _add_live(metrics: TaskMetrics, task: Task, now_ns: int) -> None:
-    """Fill in what the core knows of a live task."""
-    metrics.retries_used = max(0, task.attempt - 1)
-    metrics.worker_id = f"worker-{task.slot + 1}" if task.slot >= 0 else None
-    running, queued, delayed = task.running_ns, task.queued_ns, task.delayed_ns
-    match TaskState(task.state):
-        case TaskState.RUNNING:
-            metrics.status = TaskStatus.RUNNING
-            running += now_ns - task.attempt_at_ns
-        case TaskState.DELAYED:
-            metrics.status = TaskStatus.RETRYING
-            delayed += now_ns - task.attempt_at_ns
-        case _:
-            metrics.status = TaskStatus.RETRYING if task.attempt else TaskStatus.PENDING
-            queued += now_ns - task.ready_at_ns
-    metrics.execution_time_ms = running / 1e6
-    metrics.queue_time_ms = queued / 1e6
-    metrics.backoff_time_ms = delayed / 1e6
-
-
-@contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """Keep the cyclic garbage collector from looking through what is being made.
-
-    Of 200,000 results none is garbage before they are handed over; looking for cycles among them
-    again and again takes longer than making them, and more than in proportion.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _few(texts: Sequence[str]) -> str:

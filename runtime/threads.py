@@ -400,7 +400,11 @@ class ThreadHost:
                 name=f"{self.engine.config.name}-clock",
                 daemon=True,
             )
-            self._clock_thread.start()
+            try:
+                self._clock_thread.start()
+            except RuntimeError:  # the system is out of threads: the next decision tries again
+                self._clock_thread = None
+                self._wake_at = _NEVER
         else:
             _signal(self._clock_signal)
 
@@ -486,9 +490,17 @@ class ThreadHost:
             with suppress(RuntimeError):  # the interpreter exits, and leave() is called
                 _thread.start_new_thread(self.decide, (DrainRequested(),))
 
+    def unlock_after_fork(self) -> None:
+        """In the child: whoever held the core's lock is in the parent."""
+        self._lock = allocate_lock()
+
     def leave(self, give_up_at: float) -> None:
         """The interpreter exits: give what runs until an instant, then leave it behind."""
-        if self.refusal is not None or self._stopped:
+        if self._stopped:
+            if self._relay is not None:
+                self._relay.join()  # the journal's last lines
+            return
+        if self.refusal is not None:
             return
         self.decide(DrainRequested())
         with self._held:
@@ -569,6 +581,7 @@ _hosts: weakref.WeakSet[ThreadHost] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for host in list(_hosts):
+        host.unlock_after_fork()
         host.refusal = ForkedPoolError(
             f"the pool {host.engine.config.name!r} was made before this process was forked; its "
             f"threads are in the parent: make a new pool in the child"

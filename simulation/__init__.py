@@ -3,14 +3,20 @@
 from simulation.distributions import Constant, Empirical, Exponential, LogNormal, Uniform
 from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
+from simulation.replay import NondeterminismError, replay
+from simulation.whatif import DishonestError, what_if
 
 __all__ = [
     "Constant",
+    "DishonestError",
     "Empirical",
     "Exponential",
     "Fails",
     "LogNormal",
     "Modelled",
+    "NondeterminismError",
     "SimulatedWorkerPool",
     "Uniform",
+    "replay",
+    "what_if",
 ]

@@ -48,7 +48,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def cli() -> None:
-    r"""Replay recorded runs exactly, ask what another setting would have done, run scenarios.
+    """Replay recorded runs exactly, ask what another setting would have done, run scenarios.
 
     \b
     Example:
@@ -80,7 +80,7 @@ def replay(
     check: bool,
     as_json: bool,
 ) -> int:
-    r"""Replay JOURNAL exactly; with --set, simulate it again under another setting.
+    """Replay JOURNAL exactly; with --set, simulate it again under another setting.
 
     JOURNAL may be - for standard input.
 
@@ -166,7 +166,7 @@ def _what_if(
 @_seed
 @_json
 def run(scenario: str, runs: int | None, seed: int, as_json: bool) -> int:
-    r"""Simulate the synthetic workload of SCENARIO, a TOML file.
+    """Simulate the synthetic workload of SCENARIO, a TOML file.
 
     \b
     Example:

@@ -26,7 +26,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from runtime.core.records import UNSET, TaskSubmitted, Transition
 from runtime.core.states import Cause, TaskState
@@ -325,7 +324,7 @@ def _family(
         for values, histogram in series.items():
             assert isinstance(histogram, _Histogram)
             buckets, below = [], 0
-            bounds = [*(floatToGoString(bound / _NS) for bound in histogram.bounds_ns), "+Inf"]
+            bounds = [*(str(bound / _NS) for bound in histogram.bounds_ns), "+Inf"]
             for bound, count in zip(bounds, histogram.counts, strict=True):
                 below += count
                 buckets.append((bound, below))

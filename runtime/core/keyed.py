@@ -7,7 +7,7 @@ run share their luck (common random numbers), and a replay needs no recorded dra
 The draws of one seed, attempt and purpose stand in blocks of 256 tasks; a block is the beginning of
 a Mersenne Twister's output (Matsumoto and Nishimura, ACM TOMACS 8(1), 1998) that is seeded with
 the key as one integer. CPython promises that ``Random(seed).random()`` stays reproducible. Where
-many tasks draw, this costs a tenth of mixing each key in Python.
+many tasks draw, this costs a fifth of mixing each key in Python (0.2 us against 1.1 us).
 """
 
 from __future__ import annotations

@@ -171,7 +171,8 @@ class Simultaneous(_Record, frozen=True, tag="simultaneous"):
 
 Stimulus = SimultaneousPart | TimeElapsed | Simultaneous
 
-# The order of things that happen at the same instant; dispatch comes after all of them.
+# The order of things that happen at the same instant, by task and attempt within a rank; dispatch
+# comes after all of them.
 RANK_COMPLETION: Final = 0
 RANK_TIMEOUT: Final = 1
 RANK_STOP: Final = 2

@@ -478,7 +478,7 @@ class Core:
 
     def _simultaneous(self, now: int, s: r.Simultaneous, out: _Out) -> None:
         self._check_legal(s)
-        for part in sorted(s.stimuli, key=lambda part: r.RANK[type(part)]):
+        for part in sorted(s.stimuli, key=_simultaneous_key):
             self._elapse(now, r.RANK[type(part)], out)
             self._take(now, part, out)
 
@@ -530,8 +530,8 @@ class Core:
     def _dispatch(self, now: int, out: _Out) -> None:
         """Give free slots to ready tasks.
 
-        This is the one seam for admission: a rule that holds a task back (a group's limit, a
-        rate) is asked here, between the ready order and the slot.
+        With ``_submitted``'s short cut this is the seam for admission: a rule that holds a task
+        back (a group's limit, a rate) is asked between the ready order and ``_start``.
         """
         free = self._free
         ready = self._ready
@@ -750,3 +750,8 @@ class Core:
                 abandoned,
             )
         )
+
+
+def _simultaneous_key(part: r.SimultaneousPart) -> tuple[int, int, int]:
+    """The written order of what happens at one instant: rank, task, attempt."""
+    return r.RANK[type(part)], getattr(part, "task", 0), getattr(part, "attempt", 0)

@@ -17,8 +17,8 @@ from simulation.replay import NondeterminismError, replay
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 DIGESTS = {
-    "v1-threads": "sha256:36d149863551a8719a943700d219738d46074f306f8a5e48a56633dccdf46654",
-    "v1-virtual": "sha256:634077271115f093666fa11c6c4f93924b03002b36504079bc81bfd32f614fc1",
+    "v1-threads": "sha256:5bcc2d3b73bee4690bfbf299162b294d78e879b6028469e6fa6cf1e232f10a89",
+    "v1-virtual": "sha256:47b6d1e9ea979e9563529e41ccac6916d491454c57caa9fa01a46bbbdb1a83ac",
 }
 
 
