@@ -173,7 +173,8 @@ class Seal:
         sealed = []
         for body in bodies:
             crc = crc32(body, crc)
-            sealed.append(b'%b,"crc":%d}\n' % (body[:-1], crc))
+            sealed.append(body[:-1])
+            sealed.append(b',"crc":%d}\n' % crc)
         self._crc = crc
         if not footer:
             self._sha.update(b"".join(bodies))
@@ -189,7 +190,7 @@ def _with_crc(body: bytes, crc: int) -> bytes:
     return b'%b,"crc":%d}\n' % (body[:-1], crc)
 
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_footer = msgspec.json.Decoder(Footer).decode
@@ -204,7 +205,7 @@ def encode_records(records: list[Record]) -> list[bytes]:
     Returns:
         A line each, without a line end.
     """
-    return [_encode(record) for record in records]
+    return _encode_lines(records).split(b"\n")[:-1]  # JSON has no line end inside
 
 
 def digest_of(records: list[Record]) -> str:

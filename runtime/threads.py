@@ -490,10 +490,6 @@ class ThreadHost:
             with suppress(RuntimeError):  # the interpreter exits, and leave() is called
                 _thread.start_new_thread(self.decide, (DrainRequested(),))
 
-    def unlock_after_fork(self) -> None:
-        """In the child: whoever held the core's lock is in the parent."""
-        self._lock = allocate_lock()
-
     def leave(self, give_up_at: float) -> None:
         """The interpreter exits: give what runs until an instant, then leave it behind."""
         if self._stopped:
@@ -581,7 +577,6 @@ _hosts: weakref.WeakSet[ThreadHost] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for host in list(_hosts):
-        host.unlock_after_fork()
         host.refusal = ForkedPoolError(
             f"the pool {host.engine.config.name!r} was made before this process was forked; its "
             f"threads are in the parent: make a new pool in the child"
