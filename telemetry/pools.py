@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from typing import Self
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
 from telemetry.metrics import PoolMetrics
 
-__all__ = ["Telemetry", "serve"]
+__all__ = ["Endpoint", "Telemetry", "serve"]
 
 
 class Telemetry(PoolMetrics):
@@ -32,9 +34,34 @@ class Telemetry(PoolMetrics):
         super().__init__(registry)
 
 
+class Endpoint:
+    """Where Prometheus is answered; made by ``serve``.
+
+    Attributes:
+        url: what to scrape.
+    """
+
+    def __init__(self, server: WSGIServer, thread: threading.Thread, address: str) -> None:
+        self._server = server
+        self._thread = thread
+        self.url = f"http://{address}:{server.server_port}/metrics"
+
+    def stop(self) -> None:
+        """Answer no more, and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
 def serve(
     port: int = 9464, address: str = "127.0.0.1", registry: CollectorRegistry = REGISTRY
-) -> Callable[[], None]:
+) -> Endpoint:
     """Answer Prometheus over HTTP.
 
     Args:
@@ -43,16 +70,10 @@ def serve(
         registry: what to export.
 
     Returns:
-        A function that stops it.
+        Where it answers, to be stopped; usable in a ``with`` block.
 
     Raises:
         OSError: the port is taken.
     """
     server, thread = start_http_server(port, addr=address, registry=registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop
+    return Endpoint(server, thread, address)

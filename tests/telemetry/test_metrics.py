@@ -250,21 +250,14 @@ def test_the_endpoint_binds_to_this_machine_alone() -> None:
     registry = CollectorRegistry()
     with SimulatedWorkerPool(observers=[Telemetry(registry=registry)]) as pool:
         pool.get_task_result(pool.submit_task("t", Modelled(Exponential(1.0))))
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    stop = serve(port, registry=registry)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with serve(0, registry=registry) as endpoint:
+        with urllib.request.urlopen(endpoint.url, timeout=10) as answer:
             text = answer.read().decode()
         assert "workerpool_tasks_finished_total" in text
+        port = int(endpoint.url.rsplit(":")[-1].split("/")[0])
         listening = Path("/proc/net/tcp").read_text().splitlines()
         mine = {line.split()[1] for line in listening if line.split()[1].endswith(f":{port:04X}")}
         assert mine == {f"0100007F:{port:04X}"}
-    finally:
-        stop()
 
 
 def test_a_closed_pool_is_let_go_of() -> None:
