@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from runtime.core.records import Instruction, Stimulus
 from runtime.engine import Engine, Job, Watch
-from runtime.observers import Relay
+from runtime.observers import InContext, Relay
 
 __all__ = ["Host"]
 
@@ -31,8 +31,10 @@ class Host(Protocol):
     def epoch_ns(self) -> int:
         """The epoch nanoseconds at which ``now_ns`` was 0."""
 
-    def observe(self, relay: Relay, *, measure_cpu: bool) -> None:
-        """Serve observers, and measure each attempt's CPU time where they need it."""
+    def observe(self, relay: Relay, *, measure_cpu: bool, in_context: InContext | None) -> None:
+        """Serve observers: measure each attempt's CPU time, and call those who have to be in the
+        attempt's context, where they need it.
+        """
 
     def now_ns(self) -> int:
         """Nanoseconds since the pool was made."""

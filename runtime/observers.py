@@ -19,7 +19,7 @@ from _thread import allocate_lock
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, runtime_checkable
 
 from runtime.core.records import Instruction, Stimulus, Transition
 
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from runtime.engine import Engine
     from runtime.view import PoolView
 
-__all__ = ["Detail", "Observer", "Relay", "Step", "StepSink"]
+__all__ = [
+    "ContextObserver",
+    "Detail",
+    "InContext",
+    "Observer",
+    "Relay",
+    "Step",
+    "StepSink",
+]
 
 _log = logging.getLogger("twinclock")
 
@@ -63,6 +71,51 @@ class Observer(Protocol):
 
     def close(self) -> None:
         """Nothing more will come."""
+
+
+@runtime_checkable
+class ContextObserver(Protocol):
+    """An observer that also has to be where users' code is: in the submitter's context, and in the
+    attempt's. What it raises there is logged once, and it is asked no more.
+    """
+
+    def submitted(self, number: int) -> None:
+        """A task was handed in, by the calling thread in its present context."""
+
+    def begin(self, number: int, attempt: int) -> None:
+        """An attempt's function is about to run, in this thread and this context."""
+
+
+class InContext:
+    """Calls the observers that have to be where users' code is.
+
+    Args:
+        observers: which.
+    """
+
+    def __init__(self, observers: Sequence[ContextObserver]) -> None:
+        self._observers = list(observers)
+
+    def submitted(self, number: int) -> None:
+        """See ``ContextObserver``."""
+        for observer in list(self._observers):
+            try:
+                observer.submitted(number)
+            except Exception:
+                self._leave_out(observer)
+
+    def begin(self, number: int, attempt: int) -> None:
+        """See ``ContextObserver``."""
+        for observer in list(self._observers):
+            try:
+                observer.begin(number, attempt)
+            except Exception:
+                self._leave_out(observer)
+
+    def _leave_out(self, observer: ContextObserver) -> None:
+        if observer in self._observers:
+            self._observers.remove(observer)
+        _log.exception("observer %r raised in a task's context and is asked no more", observer)
 
 
 class StepSink(Protocol):

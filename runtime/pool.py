@@ -28,6 +28,7 @@ from runtime.core.records import (
     CancelRequested,
     DrainRequested,
     FinishTask,
+    Stimulus,
     TaskSubmitted,
     UnsetType,
 )
@@ -35,7 +36,7 @@ from runtime.engine import Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver
-from runtime.observers import Observer, Relay, StepSink
+from runtime.observers import ContextObserver, InContext, Observer, Relay, StepSink
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
 from runtime.threads import ThreadHost
@@ -120,11 +121,19 @@ class WorkerPool:
             self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
         # no method: the threads hold the view, and must not hold the pool
         self._tallies = partial(_tallies, self._rejected, self._recorder, self._relay)
+        there = [one for one in watching if isinstance(one, ContextObserver)]
+        in_context = InContext(there) if there else None
         if self._relay is not None:
-            host.observe(self._relay, measure_cpu=self._recorder is not None or bool(observers))
+            host.observe(
+                self._relay,
+                measure_cpu=self._recorder is not None or bool(observers),
+                in_context=in_context,
+            )
             self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
         self._accounts = Accounts(engine, host, self._tallies)
         self._deliver = host.deliver
+        if in_context is not None:
+            self._deliver = partial(_tell_and_deliver, in_context, host.deliver)
         self._guarded = host.clock == "wall" and interrupts.guard()
 
     def _name_run(self) -> tuple[str, str]:
@@ -563,6 +572,17 @@ def _tallies(
         recorder.errors if recorder is not None else 0,
         relay.observer_errors if relay is not None else 0,
     )
+
+
+def _tell_and_deliver(
+    in_context: InContext,
+    deliver: Callable[[Stimulus, Any], None],
+    submitted: TaskSubmitted,
+    payload: Any,
+) -> None:
+    """Hand in a task, after those who have to be in its submitter's context."""
+    in_context.submitted(submitted.task)
+    deliver(submitted, payload)
 
 
 def _few(texts: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ from runtime.core.records import (
 from runtime.engine import Engine, Job, Raised, Watch
 from runtime.errors import ForkedPoolError, PoolBrokenError
 from runtime.failures import describe
-from runtime.observers import Relay
+from runtime.observers import InContext, Relay
 
 __all__ = ["ThreadHost"]
 
@@ -83,6 +83,7 @@ class ThreadHost:
         self.refusal: Exception | None = None
         self._relay: Relay | None = None
         self._measure_cpu = False
+        self._in_context: InContext | None = None
         self._origin_ns = time.monotonic_ns()
         self._origin_epoch_ns = time.time_ns()
         self._lock = allocate_lock()
@@ -104,9 +105,10 @@ class ThreadHost:
         self._retry_on = engine.config.retry_on
         _hosts.add(self)
 
-    def observe(self, relay: Relay, *, measure_cpu: bool) -> None:
+    def observe(self, relay: Relay, *, measure_cpu: bool, in_context: InContext | None) -> None:
         """Serve observers; measuring CPU time costs 1 us an attempt."""
         self._relay = relay
+        self._in_context = in_context
         self._measure_cpu = measure_cpu
 
     # ------------------------------------------------------------ clock
@@ -323,6 +325,7 @@ class ThreadHost:
     def _work(self, me: int, item: _Item | None) -> None:  # noqa: PLR0915  # the hot path
         clock = time.monotonic_ns
         cpu_clock = time.thread_time_ns if self._measure_cpu else None
+        in_context = self._in_context
         origin = self._origin_ns
         enter = self._enter
         get = self._queue.get
@@ -344,10 +347,10 @@ class ThreadHost:
                 cpu = cpu_clock()
             begun_at = clock() - origin
             try:
-                if kwargs:
-                    value = context.copy().run(fn, *args, **kwargs)
-                else:
-                    value = context.copy().run(fn, *args)
+                own = context.copy()
+                if in_context is not None:
+                    own.run(in_context.begin, number, attempt)
+                value = own.run(fn, *args, **kwargs) if kwargs else own.run(fn, *args)
             except BaseException as error:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:

@@ -54,6 +54,7 @@ class PoolView:
     Attributes:
         name: the pool's name.
         clock: ``wall`` or ``virtual``.
+        epoch_ns: epoch nanoseconds at which the pool's clock was 0.
         settings: what its core was set up with.
     """
 
@@ -68,6 +69,7 @@ class PoolView:
         self.flush = flush
         self.name = host.engine.config.name
         self.clock: Literal["wall", "virtual"] = host.clock
+        self.epoch_ns = host.epoch_ns
         self.settings: CoreSettings = host.engine.core.settings
 
     def task(self, number: int) -> TaskSubmitted:
@@ -77,6 +79,14 @@ class PoolView:
     def task_id(self, number: int) -> str:
         """The public id of a task."""
         return self._host.engine.task_id(number)
+
+    def failure(self, number: int, attempt: int) -> BaseException | None:
+        """What an attempt raised, ``None`` where it did not or is not over; of one that took too
+        long, a ``TimeoutError``.
+        """
+        extra = self._host.engine.jobs[number].extra
+        failures = extra.failures if extra is not None else []
+        return failures[attempt - 1] if 0 < attempt <= len(failures) else None
 
     def epoch_seconds(self, at_ns: int) -> float:
         """An instant of the pool's clock as epoch seconds."""

@@ -20,7 +20,7 @@ from runtime.core.records import (
 )
 from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
-from runtime.observers import Relay
+from runtime.observers import InContext, Relay
 from simulation.batons import Baton, WorldEnded
 from simulation.clock import VirtualClock
 from simulation.models import Modelled, ended
@@ -53,6 +53,7 @@ class VirtualHost:
         self._seed = seed
         self._time = VirtualClock(engine.core, self._decide, self._carry_out)
         self._relay: Relay | None = None
+        self._in_context: InContext | None = None
         self._batons: dict[tuple[int, int], Baton] = {}
         self._current: Baton | None = None
         self._owner = threading.get_ident()
@@ -60,9 +61,10 @@ class VirtualHost:
     def _decide(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         return self.engine.decide(now_ns, stimulus)  # another one once somebody observes
 
-    def observe(self, relay: Relay, *, measure_cpu: bool) -> None:
+    def observe(self, relay: Relay, *, measure_cpu: bool, in_context: InContext | None) -> None:
         """Serve observers; there is no CPU time to measure."""
         self._relay = relay
+        self._in_context = in_context
 
     def flush(self) -> None:
         """Tell the observers what has happened so far."""
@@ -139,7 +141,10 @@ class VirtualHost:
         def run() -> None:
             here.host, here.running = self, (job, attempt, began)
             try:
-                value = context.copy().run(fn, *args, **(kwargs or {}))
+                own = context.copy()
+                if self._in_context is not None:
+                    own.run(self._in_context.begin, number, attempt)
+                value = own.run(fn, *args, **(kwargs or {}))
             except WorldEnded:
                 raise
             except BaseException as error:

@@ -1,6 +1,9 @@
-"""What a pool tells the world: Prometheus metrics, from the transitions' own instants."""
+"""What a pool tells the world, from the transitions' own instants: Prometheus metrics,
+OpenTelemetry spans.
+"""
 
 from telemetry.metrics import PoolMetrics
 from telemetry.pools import Endpoint, Telemetry, serve
+from telemetry.spans import PoolSpans
 
-__all__ = ["Endpoint", "PoolMetrics", "Telemetry", "serve"]
+__all__ = ["Endpoint", "PoolMetrics", "PoolSpans", "Telemetry", "serve"]

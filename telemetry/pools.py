@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Self
 from wsgiref.simple_server import WSGIServer
 
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
+from runtime.core.records import Transition
+from runtime.observers import Detail
+from runtime.view import PoolView
 from telemetry.metrics import PoolMetrics
+from telemetry.spans import PoolSpans, Relation
 
 __all__ = ["Endpoint", "Telemetry", "serve"]
 
 
-class Telemetry(PoolMetrics):
-    """Prometheus metrics of one pool: an observer, to be given to it.
+class Telemetry:
+    """Metrics and spans of one pool: an observer, to be given to it.
 
     Args:
-        registry: where it is exported; several pools may share one.
+        tracer_provider: where spans go; ``None`` makes none.
+        registry: where metrics are exported, ``None`` for none; several pools may share one.
+        relation: how a task's span stands to its submitter's: ``child``, ``link`` or ``none``.
+
+    Raises:
+        ValueError: an unknown relation.
 
     Example:
         >>> from prometheus_client import CollectorRegistry
@@ -30,8 +41,46 @@ class Telemetry(PoolMetrics):
         1
     """
 
-    def __init__(self, *, registry: CollectorRegistry = REGISTRY) -> None:
-        super().__init__(registry)
+    submitted: Callable[[int], None]
+    begin: Callable[[int, int], None]
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        registry: CollectorRegistry | None = REGISTRY,
+        relation: Relation = "child",
+    ) -> None:
+        self._parts: list[PoolMetrics | PoolSpans] = []
+        if registry is not None:
+            self._parts.append(PoolMetrics(registry))
+        if tracer_provider is not None:
+            spans = PoolSpans(tracer_provider, relation)
+            self._parts.append(spans)
+            # with these a pool takes it for one that has to be where users' code is
+            self.submitted, self.begin = spans.submitted, spans.begin
+
+    def attach(self, view: PoolView) -> None:
+        """Get to know the pool."""
+        for part in self._parts:
+            part.attach(view)
+
+    def detail(self) -> Detail:
+        """All transitions, where anything is made of them."""
+        return "all" if self._parts else "none"
+
+    def transitions(self, batch: Sequence[Transition]) -> None:
+        """Take what changed."""
+        for part in self._parts:
+            part.transitions(batch)
+
+    def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
+        """Its transition tells it."""
+
+    def close(self) -> None:
+        """Let go of the pool."""
+        for part in self._parts:
+            part.close()
 
 
 class Endpoint:
