@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.measure import Benchmark, Comparison, Contestant, Figures, Size
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 __all__ = ["throughput"]
 
@@ -58,16 +61,14 @@ def _executor_wait(workers: int, tasks: int) -> Figures:
     return _figures(tasks, began, results, values)
 
 
-def _glued(workers: int, tasks: int) -> Figures:
-    """What people put together: each part as its documentation shows it."""
+def _discarding(room: int) -> tuple[TracerProvider, Callable[[], int]]:
+    """A provider whose spans go nowhere, and how many went there."""
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import (
         BatchSpanProcessor,
         SpanExporter,
         SpanExportResult,
     )
-    from prometheus_client import CollectorRegistry, Counter, Histogram
-    from tenacity import retry, stop_after_attempt, wait_exponential
 
     exported = 0
 
@@ -79,7 +80,16 @@ def _glued(workers: int, tasks: int) -> Figures:
 
     provider = TracerProvider(shutdown_on_exit=False)
     # room for all: with the default of 2048 most spans would be thrown away
-    provider.add_span_processor(BatchSpanProcessor(Discard(), max_queue_size=tasks))
+    provider.add_span_processor(BatchSpanProcessor(Discard(), max_queue_size=room))
+    return provider, lambda: exported
+
+
+def _glued(workers: int, tasks: int) -> Figures:
+    """What people put together: each part as its documentation shows it."""
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from tenacity import retry, stop_after_attempt, wait_exponential
+
+    provider, count = _discarding(tasks)
     tracer = provider.get_tracer("benchmarks")
     registry = CollectorRegistry()
     finished = Counter("tasks_finished", "Tasks.", ["pool", "outcome"], registry=registry)
@@ -105,7 +115,7 @@ def _glued(workers: int, tasks: int) -> Figures:
         results = time.perf_counter()
     figures = _figures(tasks, began, results, values)
     provider.shutdown()
-    assert exported == tasks, f"{exported} spans of {tasks} came out"
+    assert count() == tasks, f"{count()} spans of {tasks} came out"
     return figures
 
 
@@ -117,6 +127,7 @@ def _pool(
     log: bool = False,
     metrics: bool = False,
     prometheus: bool = False,
+    spans: bool = False,
 ) -> Figures:
     from prometheus_client import CollectorRegistry
 
@@ -130,7 +141,8 @@ def _pool(
         enable_instrumentation=log or prometheus,
     )
     registry = CollectorRegistry()
-    observers = [Telemetry(registry=registry)] if prometheus else []
+    provider, count = _discarding(2 * tasks) if spans else (None, int)
+    observers = [Telemetry(registry=registry, tracer_provider=provider)] if prometheus else []
     names = [f"task-{number}" for number in range(tasks)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "journal.jsonl") if journal else None
@@ -147,6 +159,9 @@ def _pool(
         figures = _figures(tasks, began, there, values)
         if path is not None:
             _check_journal(path, tasks)
+        if provider is not None:
+            provider.shutdown()
+            assert count() == 2 * tasks, f"{count()} spans of {2 * tasks} came out"
         if prometheus:
             labels = {"pool": "pool", "group": "default", "outcome": "ok"}
             counted = registry.get_sample_value("workerpool_tasks_finished_total", labels)
@@ -188,6 +203,7 @@ _KINDS: Final[dict[str, Callable[[int, int], Figures]]] = {
     "pool+metrics": partial(_pool, metrics=True),
     "pool+log": _pool_log,
     "pool+prometheus": partial(_pool, prometheus=True),
+    "pool+prometheus+spans": partial(_pool, prometheus=True, spans=True),
     "executor+wait": _executor_wait,
     "glued": _glued,
 }
@@ -203,6 +219,8 @@ _ASKED: Final[tuple[tuple[str, str, float | None], ...]] = (
     ("pool+log", "closed", None),
     ("pool+prometheus", "results", None),
     ("pool+prometheus", "closed", None),
+    ("pool+prometheus+spans", "results", None),
+    ("pool+prometheus+spans", "closed", 3.0),
 )
 
 
