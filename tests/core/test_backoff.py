@@ -138,6 +138,24 @@ def test_retry_after_is_a_floor(asked: int | None, waits: int) -> None:
     assert delay.until_ns == waits + 10
 
 
+def test_decorrelated_jitter_grows_from_what_was_drawn_not_from_retry_after() -> None:
+    own = CoreSettings(
+        max_workers=1,
+        max_retries=6,
+        backoff_base_ns=1_000,
+        backoff_max_ns=20_000,
+        jitter="decorrelated",
+        seed=1,
+    )
+    core = Core(own)
+    core.handle(0, r.TaskSubmitted(1))
+    core.handle(0, failed(1, 1, 0, retry_after_ns=90_000))
+    core.handle(90_000, r.TimeElapsed())
+    (delay,) = core.handle(90_000, failed(1, 2, 90_000))
+    assert isinstance(delay, r.DelayTask)
+    assert delay.until_ns - 90_000 == chain("decorrelated", base=1_000, cap=20_000)[1]
+
+
 @pytest.mark.parametrize(("asked", "ends"), [(7, False), (8, True), (9, True)])
 def test_a_retry_after_that_passes_the_deadline_fails_now(asked: int, ends: bool) -> None:
     core = Core(CoreSettings(max_workers=1, max_retries=2, backoff_base_ns=1, backoff_max_ns=1))

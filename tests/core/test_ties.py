@@ -15,6 +15,7 @@ import pytest
 from runtime.core import records as r
 from runtime.core.scheduler import Core
 from runtime.core.settings import CoreSettings
+from runtime.core.states import TaskState
 from tests.core.helpers import failed, ok, together
 
 Order = Callable[..., r.Simultaneous]
@@ -201,18 +202,19 @@ def test_timeouts_by_due_instant_then_by_task() -> None:
 # ---------------------------------------------------------------- then cancel, abort, drain
 
 
-def test_cancel_before_backoff_elapsed() -> None:
+@pytest.mark.parametrize(
+    ("stop", "reason"), [(r.CancelRequested(1), "cancelled"), (r.AbortRequested(), "aborted")]
+)
+def test_cancel_and_abort_before_backoff_elapsed(stop: r.SimultaneousPart, reason: str) -> None:
+    """The task ends in its backoff: it is not made ready first."""
     core = core_with(r.TaskSubmitted(1))
     core.handle(3, failed(1, 1, 3))
-    (end,) = core.handle(8, r.CancelRequested(1))
+    core.record("all")
+    (end,) = core.handle(8, stop)
     assert isinstance(end, r.FinishTask)
-    assert (end.reason, end.delayed_ns, end.attempts) == ("cancelled", 5, 1)
-
-
-def test_abort_before_backoff_elapsed() -> None:
-    core = core_with(r.TaskSubmitted(1))
-    core.handle(3, failed(1, 1, 3))
-    assert brief(core.handle(8, r.AbortRequested())) == ["finish 1: aborted"]
+    assert (end.reason, end.delayed_ns, end.attempts) == (reason, 5, 1)
+    (ended,) = core.take_transitions()
+    assert ended.before == TaskState.DELAYED
 
 
 def test_abort_before_submission(at_once: Order) -> None:
