@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.core import records as r
+from runtime.core.invariants import check
 from runtime.core.scheduler import Core
 from runtime.core.settings import CoreSettings
 from runtime.core.states import TaskState
@@ -107,3 +108,42 @@ def test_a_retry_has_a_timer_of_its_own() -> None:
 @given(own=plain_settings, work=works(), wakes=st.lists(st.integers(0, 60), max_size=12))
 def test_extra_wakes_change_no_instruction(own: CoreSettings, work: Work, wakes: list[int]) -> None:
     assert play(own, work, wakes) == play(own, work)
+
+
+@pytest.mark.parametrize("kind", ["deadline", "backoff"])
+def test_timers_of_ended_tasks_do_not_pile_up(kind: str) -> None:
+    """Every tenth task is left; its timer fires as if the others had never been."""
+    own = CoreSettings(max_workers=1, max_retries=1, backoff_base_ns=5_000, backoff_max_ns=5_000)
+    core = Core(own)
+    for number in range(1, 1_001):
+        deadline = 10_000 + number if kind == "deadline" else None
+        core.handle(number, r.TaskSubmitted(number, deadline_at_ns=deadline))
+        if kind == "backoff":
+            core.handle(number, failed(number, 1, number))
+    for number in range(1, 1_001):
+        if number % 10:
+            core.handle(1_000, r.CancelRequested(number))
+    check(core)
+    assert len(core._deadlines) + len(core._backoffs) < 300
+    fired_at = []
+    while core.live():
+        due = core.next_deadline_ns()
+        assert due is not None
+        for told in core.handle(due, r.TimeElapsed()):
+            fired_at.append(due)
+            if isinstance(told, r.StartAttempt):
+                core.handle(due, ok(told.task, told.attempt, due))
+    after = 10_000 if kind == "deadline" else 5_000
+    assert fired_at == [after + number for number in range(10, 1_001, 10)]
+
+
+def test_lines_of_ended_tasks_are_swept_out_whole() -> None:
+    core = Core(CoreSettings(max_workers=1))
+    for number in range(1, 202):
+        core.handle(0, r.TaskSubmitted(number, priority=number % 2))
+    for number in range(2, 202, 2):  # all of priority 0
+        core.handle(0, r.CancelRequested(number))
+    check(core)
+    (_, start) = core.handle(1, ok(1, 1, 1))
+    assert isinstance(start, r.StartAttempt)
+    assert start.task == 3
