@@ -258,27 +258,33 @@ class Auditor:
         self._now = now_ns
         parts = stimulus.stimuli if isinstance(stimulus, r.Simultaneous) else (stimulus,)
         completions: dict[tuple[int, int], r.AttemptSucceeded | r.AttemptFailed] = {}
-        for part in parts:
+        submitted_now: set[int] = set()
+        aborted: list[_History] = []
+        for part in sorted(parts, key=lambda part: isinstance(part, r.AbortRequested)):
             match part:
                 case r.TaskSubmitted():
                     _demand(part.task not in self._tasks, 1, f"task {part.task} comes twice")
+                    submitted_now.add(part.task)
                     self._tasks[part.task] = _History(part, now_ns)
                 case r.AttemptSucceeded() | r.AttemptFailed():
                     completions[part.task, part.attempt] = part
                 case r.AbortRequested():
-                    for history in self._tasks.values():
-                        if history.submitted_at <= now_ns and not history.ended:
-                            history.aborted = not (
-                                isinstance(stimulus, r.Simultaneous)
-                                and history.submitted_at == now_ns
-                                and history.attempts == 0
-                            )
+                    aborted = [
+                        history
+                        for number, history in self._tasks.items()
+                        if not history.ended and number not in submitted_now
+                    ]
                 case r.DrainRequested():
                     self._draining = True
                 case _:
                     pass
         for instruction in instructions:
+            if isinstance(instruction, r.StartAttempt):  # these come last, after an abort
+                for history in aborted:
+                    history.aborted = True
             self._instruction(instruction, completions)
+        for history in aborted:
+            history.aborted = True
         _demand(not completions, 17, f"completions without an answer: {sorted(completions)}")
 
     def _of(self, number: int) -> _History:

@@ -141,6 +141,9 @@ class Core:
             self._submitted(now_ns, stimulus, out, alone=True)  # type: ignore[arg-type]
         else:
             self._take(now_ns, stimulus, out)
+        while now_ns >= self.wake_at_ns:  # a backoff of 0 elapses in the instant it begins
+            self._elapse(now_ns, r.RANK_TIME, out)
+            self._find_next_wake()
         if self._ready.live and self._free:
             self._dispatch(now_ns, out)
         self._now = now_ns
@@ -258,6 +261,8 @@ class Core:
 
     def _elapse(self, now: int, rank: int, out: _Out) -> None:
         """Fire what is due before ``now``, and at ``now`` with a rank below the given one."""
+        if rank > r.RANK_BACKOFF:
+            self._elapse(now, r.RANK_BACKOFF, out)  # timeouts first: they may begin backoffs of 0
         due: list[tuple[int, int, int, int]] = []  # due_at, rank, task, 1 if a deadline
         at_now_too = rank > r.RANK_TIMEOUT
         for task in self._slots:
@@ -271,9 +276,11 @@ class Core:
             if due_at > now or (due_at == now and not at_now_too):
                 break
             heapq.heappop(self._deadlines)
-            if number not in self._tasks:
+            late = self._tasks.get(number)
+            if late is None:
                 self._stale_deadlines -= 1
             else:
+                late.deadline_kept = False
                 due.append((due_at, r.RANK_TIMEOUT, number, 1))
         at_now_too = rank > r.RANK_BACKOFF
         while self._backoffs:
@@ -384,6 +391,7 @@ class Core:
                 self._end(now, task, Cause.DEADLINE_PASSED, "deadline passed", out)
             else:
                 heapq.heappush(self._deadlines, (deadline, number))
+                task.deadline_kept = True
                 self._wake_by(deadline)
 
     def _succeeded(self, now: int, s: r.AttemptSucceeded, out: _Out) -> None:
@@ -649,7 +657,7 @@ class Core:
             task.delayed_ns += now - task.attempt_at_ns
             self._stale_backoffs += 1
             self._sweep_backoffs()
-        self._forget(task, number, state, deadline_fired=cause == Cause.DEADLINE_PASSED)
+        self._forget(task, number, state)
         out.append(
             FinishTask(
                 number,
@@ -702,10 +710,10 @@ class Core:
         task.timeout_at_ns = None
         out.append(r.AbandonAttempt(task.spec.task, task.attempt, slot, freed, outcome))
 
-    def _forget(self, task: Task, number: int, state: int, deadline_fired: bool = False) -> None:
+    def _forget(self, task: Task, number: int, state: int) -> None:
         del self._tasks[number]
         self._fate[number] = _ENDED + state
-        if task.spec.deadline_at_ns is not None and not deadline_fired:
+        if task.deadline_kept:
             self._stale_deadlines += 1
             stale = self._stale_deadlines
             if stale > _SWEEP_AT and stale > len(self._deadlines) // 2:

@@ -30,6 +30,7 @@ class Task(msgspec.Struct, gc=False):
         running_ns: time spent running, of attempts that ended.
         queued_ns: time spent ready, of waits that ended.
         delayed_ns: time spent in backoff, of backoffs that ended.
+        deadline_kept: whether the deadline stands among the timers.
     """
 
     spec: TaskSubmitted
@@ -48,3 +49,4 @@ class Task(msgspec.Struct, gc=False):
     running_ns: int = 0
     queued_ns: int = 0
     delayed_ns: int = 0
+    deadline_kept: bool = False

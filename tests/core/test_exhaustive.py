@@ -171,8 +171,7 @@ def search(world: World) -> Found:
 
 
 def sound(core: Core, world: World) -> None:
-    if world.deadline_at_ns is None:
-        check(core)
+    check(core)
     moves_on = core.running() or core.next_deadline_ns() is not None or core.abandoned
     assert moves_on or not core.live(), "tasks are left, and nothing will ever happen to them"
 
