@@ -1,0 +1,120 @@
+"""What a core's transitions tell, held against the table and against its instructions.
+
+Observers see transitions only: spans, metrics and log lines are made from them. So each must be a
+step through the published table from where the one before it left the task, and together they must
+tell of the starts, retries, ends, losses and dropped results that were instructed, in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from runtime.core import records as r
+from runtime.core.states import TABLE, TERMINAL, Cause, Ignored, TaskState
+
+__all__ = ["InvariantBroken", "Witness"]
+
+_Told = tuple[object, ...]
+
+
+class InvariantBroken(AssertionError):
+    """An invariant does not hold: a bug of the core's, or a journal that no core has written.
+
+    Args:
+        number: the invariant's number.
+        expected: what must hold.
+        found: what is the case.
+        story: what is known of the task concerned.
+    """
+
+    def __init__(self, number: int, expected: str, found: str, story: Sequence[str] = ()) -> None:
+        self.number = number
+        self.expected = expected
+        self.found = found
+        self.story = list(story)
+        told = "".join(f"\n  {line}" for line in self.story)
+        super().__init__(f"invariant {number}: expected {expected}; found {found}{told}")
+
+
+class Witness:
+    """Listens to every transition of a run.
+
+    Attributes:
+        states: where the transitions have left each task.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[int, TaskState] = {}
+        self._stories: dict[int, list[str]] = {}
+
+    def hear(
+        self,
+        now_ns: int,
+        instructions: Sequence[r.Instruction],
+        transitions: Sequence[r.Transition],
+    ) -> None:
+        """Take in one step of the core.
+
+        Args:
+            now_ns: when, in nanoseconds.
+            instructions: what came out.
+            transitions: all that were recorded in this step.
+
+        Raises:
+            InvariantBroken: a transition is none of the table's, or does not tell what was
+                instructed.
+        """
+        told: list[_Told] = []
+        for t in transitions:
+            self._walk(now_ns, t)
+            if t.abandoned:
+                told.append(("abandon", t.task, t.attempt))
+            if t.cause == Cause.LATE_COMPLETION:
+                told.append(("drop", t.task, t.attempt))
+            elif t.cause == Cause.STARTED:
+                told.append(("start", t.task, t.attempt, t.slot))
+            elif t.after == TaskState.DELAYED:
+                told.append(("delay", t.task, t.attempt, t.until_ns, t.reason))
+            elif t.after in TERMINAL:
+                told.append(("finish", t.task, t.attempt, t.reason))
+        done = [_brief(instruction) for instruction in instructions]
+        done = [words for words in done if words]
+        if told != done:
+            raise InvariantBroken(20, f"transitions that tell {done}", f"{told} at {now_ns} ns")
+
+    def _walk(self, now_ns: int, t: r.Transition) -> None:
+        """Follow one transition through the table."""
+        story = self._stories.setdefault(t.task, [])
+        story.append(f"{t!r}")
+        before = self.states.get(t.task)
+        if t.at_ns != now_ns or t.before != before:
+            raise InvariantBroken(2, f"a move from {before!r} at {now_ns} ns", f"{t!r}", story)
+        if t.before is None or t.cause is None:
+            if t.before is not None or t.cause is not None or t.after != TaskState.READY:
+                raise InvariantBroken(2, "a birth as READY", f"{t!r}", story)
+        else:
+            cell = TABLE[t.before][t.cause]
+            after = t.before if isinstance(cell, Ignored) else cell
+            if t.after != after:
+                raise InvariantBroken(2, f"{after!r} after it", f"{t!r}", story)
+        self.states[t.task] = t.after
+
+
+def _brief(i: r.Instruction) -> _Told:
+    """What a transition must tell of an instruction."""
+    match i:
+        case r.StartAttempt():
+            return ("start", i.task, i.attempt, i.slot)
+        case r.AbandonAttempt():
+            return ("abandon", i.task, i.attempt)
+        case r.DelayTask():
+            return ("delay", i.task, i.attempt, i.until_ns, i.reason)
+        case r.FinishTask():
+            return ("finish", i.task, i.attempts, i.reason)
+        case r.DropResult():
+            return ("drop", i.task, i.attempt)
+        case r.StopWorkers():
+            return ()
+        case _:
+            assert_never(i)
