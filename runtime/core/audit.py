@@ -114,8 +114,7 @@ class Auditor:
         Raises:
             InvariantBroken: something does not hold.
         """
-        if now_ns < self._now:
-            raise InvariantBroken(16, f"an instant from {self._now} on", f"{now_ns}")
+        self._demand(now_ns >= self._now, 16, f"an instant from {self._now} on", now_ns)
         self._now = now_ns
         self._steps += 1
         self._begin(stimulus.stimuli if isinstance(stimulus, r.Simultaneous) else (stimulus,))
@@ -291,7 +290,8 @@ class Auditor:
                 done = self._ended_by(task, finish.attempts) if task.state == _RUNNING else None
                 failed = isinstance(done, r.AttemptFailed)
                 right = failed if finish.outcome == "error" else task.lost == "timeout"
-                fair = done.retryable if isinstance(done, r.AttemptFailed) else True
+                self._demand(right, 18, "a failed or lost attempt", finish, task)
+                fair = not isinstance(done, r.AttemptFailed) or done.retryable
                 self._demand(fair == (reason != "not retryable"), 8, f"{done}", finish, task)
                 left = not task.aborted and task.attempt <= task.retries
                 if reason == "retries exhausted":

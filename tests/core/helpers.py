@@ -17,10 +17,12 @@ from runtime.core import records as r
 from runtime.core.ready import ReadyOrder
 from runtime.core.scheduler import Core
 from runtime.core.settings import CoreSettings
+from runtime.core.states import TaskState
 
 
-def ok(task: int, attempt: int, at_ns: int) -> r.AttemptSucceeded:
-    return r.AttemptSucceeded(task, attempt, at_ns, at_ns, at_ns)
+def ok(task: int, attempt: int, at_ns: int, begun_ns: int | None = None) -> r.AttemptSucceeded:
+    begun = at_ns if begun_ns is None else begun_ns
+    return r.AttemptSucceeded(task, attempt, begun, begun, at_ns)
 
 
 def failed(
@@ -30,9 +32,11 @@ def failed(
     *,
     retryable: bool = True,
     retry_after_ns: int | None = None,
+    begun_ns: int | None = None,
 ) -> r.AttemptFailed:
+    begun = at_ns if begun_ns is None else begun_ns
     return r.AttemptFailed(
-        task, attempt, at_ns, at_ns, at_ns, "ValueError", retryable, retry_after_ns
+        task, attempt, begun, begun, at_ns, "ValueError", retryable, retry_after_ns
     )
 
 
@@ -79,14 +83,33 @@ class Work:
     cancels: list[tuple[int, int]]
 
 
+class Listening(Core):
+    """A core that remembers every step: when, what came in and what came out, what changed.
+
+    Attributes:
+        steps: them, in order.
+    """
+
+    def __init__(self, own: CoreSettings) -> None:
+        super().__init__(own, record="all")
+        self.steps: list[
+            tuple[int, r.Stimulus, list[r.Instruction], list[r.Transition], dict[TaskState, int]]
+        ] = []
+
+    def handle(self, now_ns: int, stimulus: r.Stimulus) -> list[r.Instruction]:
+        out = super().handle(now_ns, stimulus)
+        self.steps.append((now_ns, stimulus, out, self.take_transitions(), self.counts()))
+        return out
+
+
 def play(
-    own: CoreSettings, work: Work, extra_wakes: Sequence[int] = ()
+    own: CoreSettings, work: Work, extra_wakes: Sequence[int] = (), core: Core | None = None
 ) -> list[tuple[int, r.Instruction]]:
     """Let a core do the work on a virtual clock; every instruction with its instant.
 
     What happens at one instant is told at once. Extra wakes come after it.
     """
-    core = Core(own)
+    core = Core(own) if core is None else core
     place = {spec.task: index for index, (_, spec) in enumerate(work.arrivals)}
     numbers = list(place)
     arrived = {spec.task: at for at, spec in work.arrivals}
@@ -121,9 +144,11 @@ def play(
                 to_come.append(
                     (
                         until,
-                        ok(number, attempt, until)
+                        ok(number, attempt, until, now)
                         if end == "ok"
-                        else failed(number, attempt, until, retryable=end == "retryable"),
+                        else failed(
+                            number, attempt, until, retryable=end == "retryable", begun_ns=now
+                        ),
                     )
                 )
 
