@@ -174,7 +174,7 @@ class Lockstep(RuleBasedStateMachine):
         expected = self.reference.handle(self.at_ns, stimulus)
         got = self.core.handle(self.at_ns, stimulus)
         assert got == expected
-        self.auditor.step(self.at_ns, stimulus, got)
+        self.auditor.step(self.at_ns, stimulus, got, self.core.take_transitions())
         self.ended += self.taken
         self.taken = []
         self.stops += got.count(r.StopWorkers())

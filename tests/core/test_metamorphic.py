@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from runtime.core import records as r
 from runtime.core.scheduler import Core
 from runtime.core.settings import CoreSettings
-from tests.core.helpers import Work, plain_settings, play, works
+from runtime.core.states import TaskState
+from tests.core.helpers import Listening, Work, plain_settings, play, works
 
 replace = msgspec.structs.replace
+LIVE = (TaskState.READY, TaskState.RUNNING, TaskState.DELAYED)
 quick = settings(max_examples=150, derandomize=True, deadline=None)
 
 
@@ -93,3 +96,72 @@ def test_scaling_every_duration_scales_every_instant(
     )
     expected = [(at * by, scaled(told, by)) for at, told in play(own, work)]
     assert play(scaled(own, by), slower) == expected
+
+
+# ---------------------------------------------------------------- what any queue must obey
+
+durations = st.lists(st.integers(1, 50), min_size=1, max_size=30)
+endings = st.lists(st.sampled_from(["ok", "retryable", "retryable", "final"]), min_size=1)
+
+
+def batch(lasts_ns: list[int], ends: list[str]) -> Work:
+    """Tasks that come at once, as many as there are durations."""
+    return Work([(0, r.TaskSubmitted(n + 1)) for n in range(len(lasts_ns))], lasts_ns, ends, [])
+
+
+@quick
+@given(workers=st.integers(1, 6), lasts=durations)
+def test_graham_s_bounds_hold(workers: int, lasts: list[int]) -> None:
+    """Invariant 26, in whole numbers: R. L. Graham, 1966."""
+    log = play(CoreSettings(max_workers=workers), batch(lasts, ["ok"]))
+    ran = [told.running_ns for _, told in log if isinstance(told, r.FinishTask)]
+    makespan = max(at for at, _ in log)
+    assert sorted(ran) == sorted(lasts)
+    assert max(sum(ran), workers * max(ran)) <= workers * makespan
+    assert workers * makespan <= sum(ran) + (workers - 1) * max(ran)
+
+
+@quick
+@given(own=plain_settings, lasts=durations, ends=endings)
+def test_without_retries_there_are_as_many_attempts_as_tasks(
+    own: CoreSettings, lasts: list[int], ends: list[str]
+) -> None:
+    log = play(replace(own, max_retries=0), batch(lasts, ends))
+    started = [told.task for _, told in log if isinstance(told, r.StartAttempt)]
+    assert sorted(started) == list(range(1, len(lasts) + 1))
+    assert not any(isinstance(told, r.DelayTask) for _, told in log)
+
+
+@quick
+@given(own=plain_settings, lasts=durations, ends=endings)
+def test_without_a_timeout_there_are_no_timeouts(
+    own: CoreSettings, lasts: list[int], ends: list[str]
+) -> None:
+    log = play(replace(own, timeout_ns=None), batch(lasts, ends))
+    assert not any(isinstance(told, r.AbandonAttempt | r.DropResult) for _, told in log)
+    outcomes = [told.outcome for _, told in log if isinstance(told, r.FinishTask)]
+    assert len(outcomes) == len(lasts)
+    assert "timeout" not in outcomes
+
+
+@quick
+@given(own=plain_settings, work=works())
+def test_little_s_law_holds_exactly(own: CoreSettings, work: Work) -> None:
+    """Invariant 28: L = lambda * W, in all and for each state, over a closed log.
+
+    Both sides times the length of the log: the area under the number of tasks in a state is the sum
+    of the times that tasks spent there.
+    """
+    core = Listening(own)
+    log = play(own, work, core=core)
+    area = dict.fromkeys(TaskState, 0)
+    for before, after in pairwise(core.steps):
+        for state, count in before[4].items():
+            area[state] += count * (after[0] - before[0])
+    ends = [(at, told) for at, told in log if isinstance(told, r.FinishTask)]
+    assert len(ends) == len(work.arrivals)
+    assert area[TaskState.READY] == sum(told.queued_ns for _, told in ends)
+    assert area[TaskState.RUNNING] == sum(told.running_ns for _, told in ends)
+    assert area[TaskState.DELAYED] == sum(told.delayed_ns for _, told in ends)
+    stayed = sum(at - told.submitted_at_ns for at, told in ends)
+    assert stayed == sum(area[state] for state in LIVE)
