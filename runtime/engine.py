@@ -205,6 +205,8 @@ class Engine:
         timeouts: attempts that were abandoned because their time was up.
         late_results: results of abandoned attempts that were dropped.
         waiting: attempts that wait for tasks of this pool, as (task, attempt).
+        dropped: what users handed in and nobody needs any more; the host lets go of it where
+            their destructors may call the pool.
         feed: where late exceptions go, if anywhere.
         decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions.
     """
@@ -219,6 +221,7 @@ class Engine:
         self.timeouts = 0
         self.late_results = 0
         self.waiting: set[tuple[int, int]] = set()
+        self.dropped: list[Any] = []
         self.feed: Feed | None = None
         self._tap: Feed | None = None
         self.decide: Callable[[int, Stimulus], list[Instruction]] = self.core.handle
@@ -337,6 +340,7 @@ class Engine:
                     wake()
             case DropResult(task=number, attempt=attempt):
                 self.late_results += 1
+                self.dropped.append(payload)
                 brought = payload
                 if type(stimulus) is Simultaneous:
                     brought = payload.get((number, attempt))
@@ -361,6 +365,7 @@ class Engine:
                 job.more().failures.append(raised.error)
                 shown = raised.told
             job.value = self._error(job, end, shown)
+        self.dropped.append((job.fn, job.args, job.kwargs, job.context))
         job.fn = job.args = job.kwargs = job.context = None
         job.ended_at_ns = now_ns
         job.end = end  # last: whoever sees it sees all the rest

@@ -64,6 +64,7 @@ _log = logging.getLogger("twinclock")
 #: Stimuli that one thread takes through the core before it lets another do it.
 _BATCH: Final = 256
 _NEVER: Final = 1 << 63
+_LET_GO: Final[list[Any]] = []
 
 # (job, attempt, dispatched_at_ns)
 _Item = tuple[Job, int, int]
@@ -179,7 +180,9 @@ class ThreadHost:
         hand_out = self._hand_out
 
         @interrupts.shielded
-        def enter(stimulus: Stimulus, payload: Any, worker: bool) -> _Item | None:
+        def enter(  # noqa: PLR0915
+            stimulus: Stimulus, payload: Any, worker: bool
+        ) -> _Item | None:
             """Take a stimulus through the core, and all others that are there; or leave it to
             the thread that holds the core.
 
@@ -230,7 +233,11 @@ class ThreadHost:
                     self._break(error)
                     raise
                 finally:
+                    dropped = engine.dropped
+                    if dropped:
+                        engine.dropped = []
                     release()
+                dropped = _LET_GO  # destructors run here, not under the lock
                 if not inbox:
                     return mine
                 if taken >= _BATCH and (mine is not None or not worker):
@@ -261,7 +268,9 @@ class ThreadHost:
                 self._break(error)
                 raise
             finally:
+                dropped, self.engine.dropped = self.engine.dropped, []
                 self._lock.release()
+            del dropped  # destructors run here, not under the lock
             if not self._inbox or not self._lock.acquire(False):
                 return
 

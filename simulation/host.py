@@ -59,6 +59,7 @@ class VirtualHost:
         self._owner = threading.get_ident()
 
     def _decide(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
+        self.engine.dropped.clear()
         return self.engine.decide(now_ns, stimulus)  # another one once somebody observes
 
     def observe(self, relay: Relay, *, measure_cpu: bool, in_context: InContext | None) -> None:
@@ -238,6 +239,7 @@ class VirtualHost:
 
     def close(self, timeout_ns: int | None) -> list[str]:
         """End what is left, and finish what observers are owed."""
+        self.engine.dropped.clear()
         stuck = [self.engine.task_id(number) for number in self.engine.core.abandoned_tasks()]
         for baton in list(self._batons.values()):
             baton.end()

@@ -1,0 +1,284 @@
+"""Forks, signals and the interpreter's exit, each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.journal import read_journal
+from tests.threads.helpers import DEADLINE, run_script
+
+START = """
+import contextlib, faulthandler, gc, logging, os, random, signal, sys, threading, time
+faulthandler.dump_traceback_later(25, exit=True)  # a hang shows where
+from runtime import *
+def config(**fields):
+    return WorkerPoolConfig(**{"task_timeout_seconds": None, "backoff_base_seconds": 0.0, **fields})
+"""
+
+# ---------------------------------------------------------------- fork
+
+FORK = """
+pool = WorkerPool(config(max_workers=2))
+done = pool.submit_task("done", lambda: 1)
+assert pool.get_task_result(done).success
+gate = threading.Event()
+waits = pool.submit_task("waits", gate.wait)
+held, release = threading.Event(), threading.Event()
+def hold():
+    with pool._host.hold():
+        held.set()
+        release.wait()
+if HELD:
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait()
+calls = {
+    "submit": lambda: pool.submit_task("t", print),
+    "result": lambda: pool.get_task_result(waits),
+    "all": lambda: pool.wait_for_all(),
+    "first": lambda: pool.wait_for_all(timeout=1, return_when="FIRST_EXCEPTION"),
+    "cancel": lambda: pool.cancel(waits),
+    "abort": lambda: pool.abort_pending_tasks(),
+    "drain": lambda: pool.drain(),
+}
+child = os.fork()
+if child == 0:
+    for name, call in calls.items():
+        try:
+            call()
+        except ForkedPoolError as error:
+            assert "new pool in the child" in str(error), error
+        else:
+            print("no error by", name, flush=True)
+            os._exit(9)
+    assert pool.get_task_result(done).result == 1
+    pool.shutdown()
+    with pool:
+        pass
+    with WorkerPool(config(max_workers=2)) as own:
+        own.submit_task("t", lambda: 2)
+        assert own.wait_for_all()[0].result == 2
+    sys.exit(7)
+release.set()
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 7, status
+gate.set()
+assert pool.get_task_result(waits).result is True
+assert pool.get_task_result(pool.submit_task("t", lambda: 3)).result == 3
+pool.shutdown()
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["", "while a thread decides"])
+def test_a_forked_child_is_refused_at_once_and_the_parent_goes_on(held: bool) -> None:
+    # without faulthandler, whose watchdog a forked child waits for at its exit, for ever
+    start = "\n".join(line for line in START.splitlines() if "dump_traceback" not in line)
+    done = run_script(f"{start}\nHELD = {held}\n{FORK}")
+    assert done.stdout.splitlines() == ["fine"]
+
+
+# ---------------------------------------------------------------- exit
+
+
+def test_an_interpreter_that_exits_finishes_short_tasks() -> None:
+    code = """
+pool = WorkerPool(config(max_workers=2))
+for n in range(50):
+    pool.submit_task(f"t{n}", lambda: os.write(1, b"done\\n"))
+"""
+    assert run_script(START + code).stdout.split() == ["done"] * 50
+
+
+def test_a_stuck_task_cannot_hold_the_process() -> None:
+    code = """
+pool = WorkerPool(config(max_workers=1, exit_grace_seconds=0.2))
+pool.submit_task("the stuck one", threading.Event().wait)
+pool.submit_task("behind it", print)
+"""
+    done = run_script(START + code, timeout=15)
+    assert "the stuck one, behind it" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["shutdown(wait=False)", "shutdown()", "drain()", "now"])
+def test_the_journal_is_whole_however_the_process_ends(tmp_path: Path, how: str) -> None:
+    code = """
+pool = WorkerPool(config(max_workers=2), journal=sys.argv[1])
+for n in range(300):
+    pool.submit_task(f"t{n}", lambda: 1)
+pool.HOW
+if "wait=False" in "HOW":
+    pool.wait_for_all()
+""".replace("HOW", how)
+    run_script(START + code, str(tmp_path / "j"))
+    journal = read_journal(tmp_path / "j")
+    assert journal.complete
+    assert sum(type(r.stimulus).__name__ == "TaskSubmitted" for r in journal.records) == 300
+
+
+def test_a_forgotten_pools_journal_is_whole(tmp_path: Path) -> None:
+    code = """
+pool = WorkerPool(config(max_workers=2), journal=sys.argv[1])
+for n in range(300):
+    pool.submit_task(f"t{n}", lambda: 1)
+del pool
+gc.collect()
+"""
+    run_script(START + code, str(tmp_path / "j"))
+    assert read_journal(tmp_path / "j").complete
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+INTERRUPTED = """
+logging.getLogger("twinclock").setLevel(logging.ERROR)
+from runtime.journal import read_journal
+folder, rounds = sys.argv[1], int(sys.argv[2])
+def interrupt_soon(after):
+    def later():
+        threading.Event().wait(after)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=later, daemon=True).start()
+
+def submits(pool):
+    while True:
+        pool.submit_task("t", lambda: 1)
+
+def waits(pool):
+    while True:
+        for n in range(20):
+            pool.submit_task("t", lambda: 1, timeout=9.0)
+        pool.wait_for_all()
+
+def stops(pool):
+    while True:
+        for n in range(20):
+            pool.cancel(pool.submit_task("t", lambda: 1))
+        pool.abort_pending_tasks()
+        pool.get_summary_metrics()
+
+def sits(pool):
+    gate = threading.Event()
+    pool.get_task_result(pool.submit_task("t", lambda: current_attempt().sleep(1000)))
+
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+for n in range(rounds):
+    draw = random.Random(n)
+    path = f"{folder}/{n}"
+    caught = False
+    began = time.monotonic()
+    try:
+        with WorkerPool(config(max_workers=3, exit_grace_seconds=1.0), journal=path) as pool:
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+            interrupt_soon(draw.uniform(0.0, 0.03))
+            (submits, waits, stops, sits)[n % 4](pool)
+    except KeyboardInterrupt:
+        caught = True
+    assert caught
+    assert time.monotonic() - began < 15
+    assert pool._host.refusal is None, pool._host.refusal
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert read_journal(path).complete
+    summary = pool.get_summary_metrics()
+    assert summary["pending"] == summary["running"] == summary["retrying"] == 0, summary
+print("fine")
+"""
+
+
+def test_control_c_at_any_moment_leaves_a_whole_pool(tmp_path: Path) -> None:
+    done = run_script(START + INTERRUPTED, str(tmp_path), "24")
+    assert done.stdout.splitlines() == ["fine"]
+
+
+UNCAUGHT = """
+def work(n):
+    current_attempt().sleep(0.001)
+with WorkerPool(config(max_workers=3, exit_grace_seconds=1.0), journal=sys.argv[1]) as pool:
+    print("ready", flush=True)
+    while True:
+        for n in range(30):
+            pool.submit_task("t", work, (n,))
+        pool.wait_for_all()
+"""
+
+
+@pytest.mark.parametrize("presses", [1, 2, 5])
+def test_control_c_ends_the_process_promptly(tmp_path: Path, presses: int) -> None:
+    path = tmp_path / "j"
+    root = str(Path(__file__).resolve().parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + UNCAUGHT, str(path)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(presses):
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT, errors
+    assert "KeyboardInterrupt" in errors
+    assert "PoolBrokenError" not in errors
+    journal = read_journal(path)
+    assert journal.damage is None
+    if presses == 1:
+        assert journal.complete
+
+
+def test_a_users_own_handler_is_respected() -> None:
+    code = """
+seen = []
+def mine(signum, frame):
+    seen.append(signum)
+signal.signal(signal.SIGINT, mine)
+with WorkerPool(config()) as pool:
+    assert signal.getsignal(signal.SIGINT) is mine
+    os.kill(os.getpid(), signal.SIGINT)
+    assert pool.get_task_result(pool.submit_task("t", lambda: 1)).success
+assert signal.getsignal(signal.SIGINT) is mine and seen == [signal.SIGINT]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with WorkerPool(config()) as pool:
+    signal.signal(signal.SIGINT, mine)  # meanwhile
+assert signal.getsignal(signal.SIGINT) is mine
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with WorkerPool(config()) as pool:
+    os.kill(os.getpid(), signal.SIGINT)
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
+    run_script(START + code)
+
+
+def test_the_handler_is_put_back_after_the_last_pool() -> None:
+    code = """
+default = signal.default_int_handler
+def now():
+    return signal.getsignal(signal.SIGINT)
+with WorkerPool(config()):
+    guarding = now()
+    assert guarding is not default
+    with WorkerPool(config()):
+        pass
+    assert now() is guarding
+assert now() is default
+def elsewhere():
+    with WorkerPool(config()):
+        assert now() is default  # only the main thread may set handlers
+thread = threading.Thread(target=elsewhere)
+thread.start(); thread.join()
+pool = WorkerPool(config())
+thread = threading.Thread(target=pool.shutdown)
+thread.start(); thread.join()
+with WorkerPool(config()):
+    assert now() is guarding
+assert now() is default, "a pool closed by another thread left its handler behind"
+"""
+    run_script(START + code)
