@@ -125,11 +125,19 @@ def test_every_sample_of_the_summary_adds_up(make_pool: MakePool) -> None:
 
     in_threads(5, play)
     assert samples > 0
+    # The abort may have met every task that fails, and the cancels none: one of each for sure.
+    assert not pool.get_task_result(pool.submit_task("fails", work, (7,)), DEADLINE).success
+    stuck = threading.Event()
+    for n in range(4):
+        pool.submit_task(f"stuck{n}", stuck.wait)
+    assert pool.cancel(pool.submit_task("never starts", work, (1,)))
+    stuck.set()
+    pool.wait_for_all(DEADLINE)
     summary = pool.get_summary_metrics()
-    assert summary["total_tasks"] == 6000
-    assert summary["completed"] + summary["failed"] + summary["cancelled"] == 6000
+    assert summary["total_tasks"] == 6006
+    assert summary["completed"] + summary["failed"] + summary["cancelled"] == 6006
     assert summary["failed"] > 0
     assert summary["cancelled"] > 0
     attempts = sum(r.metrics.retries_used for r in pool.wait_for_all(DEADLINE))
     assert summary["total_retries"] == attempts
-    assert len(pool.get_metrics()) == 6000
+    assert len(pool.get_metrics()) == 6006
