@@ -74,10 +74,15 @@ class Accounts:
 
     def metrics(self) -> dict[str, TaskMetrics]:
         """See ``WorkerPool.get_metrics``."""
-        with self._host.hold():
+
+        def look() -> tuple[list[Job], dict[int, TaskMetrics]]:
             now = self._host.now_ns()
             jobs = self.in_order()
-            live = {job.spec.task: self._live_metrics(job, now) for job in jobs if job.end is None}
+            return jobs, {
+                job.spec.task: self._live_metrics(job, now) for job in jobs if job.end is None
+            }
+
+        jobs, live = self._host.held(look)
         prefix, metrics = self._engine.prefix, self.of
         with _nothing_to_collect():
             return {
@@ -86,23 +91,19 @@ class Accounts:
 
     def summary(self) -> dict[str, Any]:
         """See ``WorkerPool.get_summary_metrics``."""
+        return self._host.held(self._summary)
+
+    def _summary(self) -> dict[str, Any]:
         engine = self._engine
         core = engine.core
-        with self._host.hold():
-            counts = core.counts()
-            jobs = list(self._engine.jobs.values())
-            ends = [job.end for job in jobs]
-            attempts_of_live = [
-                (task.attempt, TaskState(task.state))
-                for task in map(core.task, core.live())
-                if task is not None
-            ]
-            summary = {
-                "timeouts": engine.timeouts,
-                "late_results": engine.late_results,
-                "abandoned_threads": core.abandoned,
-                "busy_workers": core.busy,
-            }
+        counts = core.counts()
+        jobs = list(engine.jobs.values())
+        ends = [job.end for job in jobs]
+        attempts_of_live = [
+            (task.attempt, TaskState(task.state))
+            for task in map(core.task, core.live())
+            if task is not None
+        ]
         live = len(attempts_of_live)
         unsent = sum(end is None for end in ends) - live  # submitted, not decided yet
         tried = attempts = running_ns = 0
@@ -134,18 +135,20 @@ class Accounts:
             "total_retries": attempts - tried,
             "total_execution_time_ms": running_ns / 1e6,
             "avg_execution_time_ms": running_ns / 1e6 / ended_tried if ended_tried else 0.0,
-            "max_workers": self._engine.config.max_workers,
+            "timeouts": engine.timeouts,
+            "late_results": engine.late_results,
+            "abandoned_threads": core.abandoned,
+            "max_workers": engine.config.max_workers,
+            "busy_workers": core.busy,
             "journal_errors": journal_errors,
             "observer_errors": observer_errors,
-            **summary,
         }
 
     def of(self, job: Job) -> TaskMetrics:
         """The metrics of a task that has ended."""
         end = job.end
         if end is None:
-            with self._host.hold():
-                return self._live_metrics(job, self._host.now_ns())
+            return self._host.held(lambda: self._live_metrics(job, self._host.now_ns()))
         host = self._host
         started = end.started_at_ns
         return TaskMetrics(

@@ -279,8 +279,8 @@ class Engine:
                 if job.watches is not None and watch in job.watches:
                     job.watches.remove(watch)
 
-    def check_wait(self, waiter: tuple[int, int], watch: Watch) -> None:
-        """Raise where a running task would wait for ever.
+    def begin_wait(self, waiter: tuple[int, int], watch: Watch) -> None:
+        """Note that a running task waits; raise where it would wait for ever.
 
         Args:
             waiter: the task that is about to wait, and the number of its attempt.
@@ -306,6 +306,27 @@ class Engine:
                 f"task {who} holds the last free worker of {self.config.max_workers} and waits for "
                 f"a task of its own pool: give the pool more workers, or submit from outside"
             )
+        self.waiting.add(waiter)
+
+    def end_wait(self, waiter: tuple[int, int] | None, watch: Watch) -> None:
+        """Note that a wait is over.
+
+        Args:
+            waiter: the task that waited, if it was one, and the number of its attempt.
+            watch: what it waited for.
+        """
+        self.unwatch(watch)
+        if waiter is not None:
+            self.waiting.discard(waiter)
+
+    def forget_unless_known(self, number: int) -> None:
+        """Forget a task that was to be handed in, if the core has not heard of it.
+
+        Args:
+            number: the task's number.
+        """
+        if self.core.task(number) is None and number in self.jobs and not self.jobs[number].ended():
+            self.dropped.append(self.jobs.pop(number))
 
     # ------------------------------------------------------------ carrying out
 

@@ -8,6 +8,7 @@ __all__ = [
     "ForkedPoolError",
     "PoolBrokenError",
     "PoolClosedError",
+    "ReentrantCallError",
     "TaskCancelledError",
     "TaskExecutionError",
     "TaskFailedError",
@@ -88,6 +89,12 @@ class PoolClosedError(RuntimeError):
 class PoolBrokenError(RuntimeError):
     """The pool's scheduler was interrupted half-way, by an exception that a signal handler raised
     or by a bug; its decisions can no longer be trusted, so it makes none.
+    """
+
+
+class ReentrantCallError(RuntimeError):
+    """A signal handler or a destructor called the pool in the middle of a call of the same thread,
+    in a way that would have to wait for that one.
     """
 
 

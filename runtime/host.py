@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar
 
 from runtime.core.records import Instruction, Stimulus
 from runtime.engine import Engine, Job, Watch
 from runtime.observers import InContext, Relay
 
 __all__ = ["Host"]
+
+_T = TypeVar("_T")
 
 
 class Host(Protocol):
@@ -50,8 +52,16 @@ class Host(Protocol):
         comes out here.
         """
 
-    def hold(self) -> AbstractContextManager[None]:
-        """While held, no decision is made: for looking at several things at one instant."""
+    def held(self, look: Callable[[], _T]) -> _T:
+        """Have everything decided that was handed in, then call something while no decision is
+        made: for looking at several things at one instant.
+
+        Args:
+            look: what is called.
+
+        Returns:
+            What it returned.
+        """
 
     def wait(self, watch: Watch, timeout_ns: int | None) -> bool:
         """Block until the watch is done; ``False`` where the time was up before."""

@@ -223,7 +223,11 @@ class WorkerPool:
         spec = TaskSubmitted(number, task_name, priority)
         context = copy_context()
         self._jobs[number] = Job(spec, task_fn, args, None, context if context else _NO_CONTEXT)
-        self._deliver(spec, None)
+        try:
+            self._deliver(spec, None)
+        except BaseException:
+            self._take_back(number)
+            raise
         if interrupts.pending:
             interrupts.raise_pending()
         return f"{self._prefix}{number}"
@@ -280,10 +284,18 @@ class WorkerPool:
         if idempotency_key is not None:
             job.more().idempotency_key = idempotency_key
         self._jobs[number] = job
-        self._deliver(spec, None)
+        try:
+            self._deliver(spec, None)
+        except BaseException:
+            self._take_back(number)
+            raise
         if interrupts.pending:
             interrupts.raise_pending()
         return f"{self._prefix}{number}"
+
+    def _take_back(self, number: int) -> None:
+        """Forget a task on whose way in a signal handler raised, unless it has arrived."""
+        self._host.held(partial(self._engine.forget_unless_known, number))
 
     def _refuse(self) -> None:
         if self._host.refusal is not None:
@@ -347,9 +359,12 @@ class WorkerPool:
             raise ValueError(f"return_when={return_when!r}: must be one of {allowed}")
         timeout_ns = self._timeout_ns(timeout)
         engine = self._engine
-        with self._host.hold():
+
+        def look() -> tuple[list[Job], Watch]:
             jobs = self._accounts.in_order()
-            watch = engine.watch(jobs, return_when)
+            return jobs, engine.watch(jobs, return_when)
+
+        jobs, watch = self._host.held(look)
         if not self._wait(watch, timeout_ns):
             open_ids = [engine.task_id(job.spec.task) for job in jobs if job.end is None]
             raise WaitTimeoutError(
@@ -370,16 +385,11 @@ class WorkerPool:
             waiter = running[0].spec.task, running[1]
         try:
             if waiter is not None:
-                with host.hold():
-                    engine.check_wait(waiter, watch)
-                    engine.waiting.add(waiter)
+                host.held(partial(engine.begin_wait, waiter, watch))
             return host.wait(watch, timeout_ns)
         finally:
             if waiter is not None or not watch.done:
-                with host.hold():
-                    engine.unwatch(watch)
-                    if waiter is not None:
-                        engine.waiting.discard(waiter)
+                host.held(partial(engine.end_wait, waiter, watch))
 
     def _job(self, task_id: str) -> Job:
         prefix = self._prefix
@@ -508,9 +518,9 @@ class WorkerPool:
         self._shut = True
         host = self._host
         if host.refusal is None:
-            host.decide(DrainRequested())
+            host.deliver(DrainRequested(), None)  # not decide: a signal handler may call this
             if abort:
-                host.decide(AbortRequested())
+                host.deliver(AbortRequested(), None)
         try:
             if wait and host.refusal is None:
                 self._finish(timeout_ns)
@@ -537,8 +547,8 @@ class WorkerPool:
         self._report_unfetched()
 
     def _wait_until_empty(self, timeout_ns: int | None) -> bool:
-        with self._host.hold():
-            watch = self._engine.watch(list(self._jobs.values()), "ALL_COMPLETED")
+        engine = self._engine
+        watch = self._host.held(lambda: engine.watch(list(engine.jobs.values()), "ALL_COMPLETED"))
         return self._wait(watch, timeout_ns)
 
     def _report_unfetched(self) -> None:

@@ -32,14 +32,15 @@ import weakref
 from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from runtime import interrupts
 from runtime.attempt import here
+from runtime.core.errors import InvalidTransition, TimeWentBack
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
@@ -53,7 +54,7 @@ from runtime.core.records import (
     TimeElapsed,
 )
 from runtime.engine import Engine, Job, Raised, Watch
-from runtime.errors import ForkedPoolError, PoolBrokenError
+from runtime.errors import ForkedPoolError, PoolBrokenError, ReentrantCallError
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
 
@@ -65,6 +66,8 @@ _log = logging.getLogger("twinclock")
 _BATCH: Final = 256
 _NEVER: Final = 1 << 63
 _LET_GO: Final[list[Any]] = []
+
+_T = TypeVar("_T")
 
 # (job, attempt, dispatched_at_ns)
 _Item = tuple[Job, int, int]
@@ -87,7 +90,8 @@ class ThreadHost:
         self._in_context: InContext | None = None
         self._origin_ns = time.monotonic_ns()
         self._origin_epoch_ns = time.time_ns()
-        self._lock = allocate_lock()
+        self._lock: Any = threading.RLock()
+        self._busy = False  # whether the thread that has the lock is in the middle of something
         self._inbox: deque[tuple[Stimulus, Any]] = deque()
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._threads: dict[int, threading.Thread] = {}  # by their running number
@@ -100,7 +104,6 @@ class ThreadHost:
         self._clock_signal.acquire()
         self._exit_signal = allocate_lock()
         self._exit_signal.acquire()
-        self._held: _Held | _Refused = _Held(self)
         self._waiting: set[Watch] = set()
         self._enter = self._make_enter()
         self._retry_on = engine.config.retry_on
@@ -137,12 +140,55 @@ class ThreadHost:
     @interrupts.shielded
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns."""
-        with self._held:
-            self._take_inbox()  # what was handed in before comes first
-            return self._take(stimulus, None)
+        return self.held(partial(self._take_whole, stimulus, None))
+
+    @interrupts.shielded
+    def held(self, look: Callable[[], _T]) -> _T:
+        """Have everything decided that was handed in, then call something while nobody decides.
+
+        The core's lock is taken by a ``with`` of its own: CPython runs no signal handler between
+        taking a native lock that way and being bound to let it go.
+        """
+        dropped = None
+        try:
+            with self._lock:
+                if self._busy:
+                    raise ReentrantCallError(
+                        f"the pool {self.engine.config.name!r} was called by a signal handler or a "
+                        f"destructor that came in the middle of a call of its own, in the same "
+                        f"thread: set a flag there, or submit_task or shutdown(wait=False), which "
+                        f"never wait"
+                    )
+                self._busy = True
+                try:
+                    for _ in range(len(self._inbox)):
+                        self._take_whole(None, None)
+                    return look()
+                finally:
+                    dropped, self.engine.dropped = self.engine.dropped, []
+                    self._busy = False
+        finally:
+            del dropped  # destructors run here, not under the lock
+            if self._inbox:
+                self._enter(None, None, False)
+            if interrupts.pending:
+                interrupts.raise_pending()
+
+    def _take_whole(self, stimulus: Stimulus | None, payload: Any) -> list[Instruction]:
+        """Take one stimulus through the core, or the next that is there; wholly, or the pool is
+        broken. The lock is held.
+        """
+        try:
+            if stimulus is None:
+                stimulus, payload = self._inbox.popleft()
+            return self._take(stimulus, payload)
+        except (InvalidTransition, TimeWentBack):
+            raise  # nothing has changed
+        except BaseException as error:
+            self._break(error)
+            raise
 
     def _take(self, stimulus: Stimulus, payload: Any) -> list[Instruction]:
-        """Take one stimulus through the core."""
         engine = self.engine
         now = self.now_ns()
         instructions = engine.decide(now, stimulus)
@@ -161,17 +207,14 @@ class ThreadHost:
             self._wake_at = wake
             self._need_clock_thread()
 
-    def hold(self) -> AbstractContextManager[None]:
-        """While held, no decision is made by anybody else."""
-        return self._held
-
     def _make_enter(  # noqa: PLR0915  # the hot path in one piece
         self,
-    ) -> Callable[[Stimulus, Any, bool], _Item | None]:
+    ) -> Callable[[Stimulus | None, Any, bool], _Item | None]:
         """The way to the core. A closure, with its loop written out: this is what a task costs."""
         inbox = self._inbox
         append, popleft = inbox.append, inbox.popleft
         acquire, release = self._lock.acquire, self._lock.release
+        owned = self._lock._is_owned  # as threading.Condition does
         engine = self.engine
         carry_out, finish = engine.carry_out, engine.finish
         jobs, core = engine.jobs, engine.core
@@ -181,98 +224,91 @@ class ThreadHost:
 
         @interrupts.shielded
         def enter(  # noqa: PLR0915
-            stimulus: Stimulus, payload: Any, worker: bool
+            stimulus: Stimulus | None, payload: Any, worker: bool
         ) -> _Item | None:
             """Take a stimulus through the core, and all others that are there; or leave it to
-            the thread that holds the core.
+            the thread that holds the core. Without a stimulus, take what is there.
 
             Returns:
                 An attempt that the calling worker is to run next, if it got one.
             """
-            if not acquire(False):
-                append((stimulus, payload))
-                if not acquire(False):
-                    return None  # whoever holds it looks again after letting go
-                if not inbox:
-                    release()
-                    return None
-                stimulus, payload = popleft()
-            elif inbox:
-                append((stimulus, payload))
-                stimulus, payload = popleft()
             mine: _Item | None = None
             taken = 0
-            while True:
-                try:
-                    while True:
-                        now = clock() - origin
-                        for instruction in engine.decide(now, stimulus):
-                            if type(instruction) is StartAttempt:
-                                if worker and mine is None:
-                                    mine = (
-                                        jobs[instruction.task],
-                                        instruction.attempt,
-                                        now,
-                                    )
+            try:
+                if stimulus is None:
+                    if not acquire(False):
+                        return None
+                elif not acquire(False):
+                    append((stimulus, payload))
+                    if not acquire(False):
+                        return None  # whoever holds it looks again after letting go
+                    stimulus = None
+                elif inbox or self._busy:
+                    append((stimulus, payload))
+                    stimulus = None
+                if stimulus is None and (self._busy or not inbox):
+                    # busy: a signal handler or a destructor, in the middle of a decision
+                    release()
+                    return None
+                while True:
+                    try:
+                        self._busy = True
+                        while True:
+                            if stimulus is None:
+                                stimulus, payload = popleft()
+                            now = clock() - origin
+                            for instruction in engine.decide(now, stimulus):
+                                if type(instruction) is StartAttempt:
+                                    if worker and mine is None:
+                                        mine = (
+                                            jobs[instruction.task],
+                                            instruction.attempt,
+                                            now,
+                                        )
+                                    else:
+                                        hand_out(jobs[instruction.task], instruction.attempt)
+                                elif type(instruction) is FinishTask:
+                                    finish(now, instruction, stimulus, payload)
                                 else:
-                                    hand_out(jobs[instruction.task], instruction.attempt)
-                            elif type(instruction) is FinishTask:
-                                finish(now, instruction, stimulus, payload)
-                            else:
-                                carry_out(now, instruction, stimulus, payload)
-                                self._carry_out(instruction)
-                        if not inbox:
-                            break
-                        taken += 1
-                        if taken >= _BATCH and (mine is not None or not worker):
-                            break  # it is somebody else's turn: this thread has work of its own
-                        stimulus, payload = popleft()
-                    if core.wake_at_ns < self._wake_at:
-                        self._mind_clock()
-                except BaseException as error:
-                    self._break(error)
-                    raise
-                finally:
-                    dropped = engine.dropped
-                    if dropped:
-                        engine.dropped = []
+                                    carry_out(now, instruction, stimulus, payload)
+                                    self._carry_out(instruction)
+                            if not inbox:
+                                break
+                            stimulus = None
+                            taken += 1
+                            if taken >= _BATCH and (mine is not None or not worker):
+                                break  # somebody else's turn: this thread has work of its own
+                        if core.wake_at_ns < self._wake_at:
+                            self._mind_clock()
+                    except BaseException as error:
+                        self._break(error)
+                        raise
+                    finally:
+                        dropped = engine.dropped
+                        if dropped:
+                            engine.dropped = []
+                        self._busy = False
+                        release()
+                    dropped = _LET_GO  # destructors run here, not under the lock
+                    if not inbox:
+                        return mine
+                    if taken >= _BATCH and (mine is not None or not worker):
+                        self._need_clock_thread()
+                        return mine
+                    if not acquire(False):
+                        return mine
+                    if not inbox:
+                        release()
+                        return mine
+                    stimulus = None
+            except BaseException:  # a signal handler's, or of a decision, which let go of the lock
+                if owned() and not self._busy:
                     release()
-                dropped = _LET_GO  # destructors run here, not under the lock
-                if not inbox:
-                    return mine
-                if taken >= _BATCH and (mine is not None or not worker):
+                if inbox:
                     self._need_clock_thread()
-                    return mine
-                if not acquire(False):
-                    return mine
-                if not inbox:
-                    release()
-                    return mine
-                stimulus, payload = popleft()
+                raise
 
         return enter
-
-    @interrupts.shielded
-    def _take_inbox(self) -> None:
-        """Take what is in the inbox through the core; the lock is held."""
-        while self._inbox:
-            self._take(*self._inbox.popleft())
-
-    @interrupts.shielded
-    def _let_go(self) -> None:
-        """Take the inbox along and release the core; look again after that."""
-        while True:
-            try:
-                self._take_inbox()
-            except BaseException as error:
-                self._break(error)
-                raise
-            finally:
-                dropped, self.engine.dropped = self.engine.dropped, []
-                self._lock.release()
-            del dropped  # destructors run here, not under the lock
-            if not self._inbox or not self._lock.acquire(False):
-                return
 
     def _carry_out(self, instruction: Instruction) -> None:
         """Do the host's part of what is neither a start nor a task's end."""
@@ -384,8 +420,7 @@ class ThreadHost:
             item = enter(stimulus, payload, True)
             if item is None:
                 job = fn = args = kwargs = context = payload = None  # type: ignore[assignment]
-        with self._held:
-            self._threads.pop(me, None)
+        self.held(partial(self._threads.pop, me, None))
         _signal(self._exit_signal)
 
     def _let_one_go(self) -> None:
@@ -406,6 +441,7 @@ class ThreadHost:
     # ------------------------------------------------------------ time
 
     def _need_clock_thread(self) -> None:
+        _signal(self._clock_signal)  # also for one that is only now started: it looks at once
         if self._clock_thread is None and not self._stopped:
             self._clock_thread = threading.Thread(
                 target=self._keep_time,
@@ -417,8 +453,6 @@ class ThreadHost:
             except RuntimeError:  # the system is out of threads: the next decision tries again
                 self._clock_thread = None
                 self._wake_at = _NEVER
-        else:
-            _signal(self._clock_signal)
 
     def _keep_time(self) -> None:
         """Wait for the next deadline; take the inbox along when asked to."""
@@ -429,8 +463,8 @@ class ThreadHost:
             if self.now_ns() >= self._wake_at:
                 self._wake_at = _NEVER  # set anew after the step that this wake leads to
                 self._enter(TimeElapsed(), None, False)
-            while self._inbox and self._lock.acquire(False):
-                self._let_go()
+            if self._inbox:
+                self._enter(None, None, False)
 
     # ------------------------------------------------------------ waiting
 
@@ -459,26 +493,36 @@ class ThreadHost:
         signal = allocate_lock()
         signal.acquire()
         wake = partial(_signal, signal)
-        with self._held:
-            extra = job.more()
-            if extra.abandoned_through >= attempt:
-                return
-            extra.wakers.append(wake)
-        signal.acquire(True, min(duration_ns / 1e9, threading.TIMEOUT_MAX))
-        with self._held:
+        extra = job.more()
+
+        def begin() -> bool:
+            if extra.abandoned_through < attempt:
+                extra.wakers.append(wake)
+                return True
+            return False
+
+        def end() -> None:
             if wake in extra.wakers:
                 extra.wakers.remove(wake)
+
+        if self.held(begin):
+            signal.acquire(True, min(duration_ns / 1e9, threading.TIMEOUT_MAX))
+            self.held(end)
 
     # ------------------------------------------------------------ the end
 
     def close(self, timeout_ns: int | None) -> list[str]:
         """Let the workers go, and finish what observers are owed."""
         give_up_at = None if timeout_ns is None else self.now_ns() + timeout_ns
+
+        def look() -> tuple[list[str], int]:
+            stuck = [self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()]
+            return stuck, len(self._threads)
+
         while True:
-            with self._held:
-                stuck = [self.engine.task_id(n) for n in self.engine.core.abandoned_tasks()]
-                if len(self._threads) <= len(stuck):
-                    break
+            stuck, threads = self.held(look)
+            if threads <= len(stuck):
+                break
             left = -1.0 if give_up_at is None else max(0.0, (give_up_at - self.now_ns()) / 1e9)
             if not self._exit_signal.acquire(True, left):
                 break
@@ -511,8 +555,8 @@ class ThreadHost:
         if self.refusal is not None:
             return
         self.decide(DrainRequested())
-        with self._held:
-            watch = self.engine.watch(list(self.engine.jobs.values()), "ALL_COMPLETED")
+        engine = self.engine
+        watch = self.held(lambda: engine.watch(list(engine.jobs.values()), "ALL_COMPLETED"))
         grace_ns = max(0, round((give_up_at - time.monotonic()) * 1e9))
         if not self.wait(watch, grace_ns):
             names = [job.spec.name for job in watch.jobs if job.end is None]
@@ -530,27 +574,8 @@ class ThreadHost:
         self.close(max(0, round((give_up_at - time.monotonic()) * 1e9)))
 
 
-class _Held:
-    """The core's lock as a context; on leaving, the inbox is taken along."""
-
-    __slots__ = ("_host",)
-
-    def __init__(self, host: ThreadHost) -> None:
-        self._host = host
-
-    @interrupts.shielded
-    def __enter__(self) -> None:
-        self._host._lock.acquire()
-
-    @interrupts.shielded
-    def __exit__(self, *exc: object) -> None:
-        self._host._let_go()
-        if interrupts.pending:
-            interrupts.raise_pending()
-
-
 class _Refused:
-    """Stands in for ``_Held`` in a forked child."""
+    """Stands in for the lock in a forked child."""
 
     __slots__ = ("_error",)
 
@@ -593,7 +618,7 @@ def _after_fork_in_child() -> None:
             f"the pool {host.engine.config.name!r} was made before this process was forked; its "
             f"threads are in the parent: make a new pool in the child"
         )
-        host._held = _Refused(host.refusal)  # the lock may have been taken when we forked
+        host._lock = _Refused(host.refusal)  # it may have been taken when we forked
     _hosts.clear()
 
 

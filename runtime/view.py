@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from runtime.core import CoreSettings
@@ -94,33 +95,32 @@ class PoolView:
 
     def present(self) -> Present:
         """The pool at this instant; one consistent look."""
-        core = self._host.engine.core
         rejected, journal_errors, observer_errors = self._tallies()
-        with self._host.hold():
-            now = self._host.now_ns()
-            ready: list[int] = []
-            running: list[int] = []
-            delayed = 0
-            for number in core.live():
-                task = core.task(number)
-                if task is None:
-                    continue
-                if task.state == TaskState.READY:
-                    ready.append(task.ready_at_ns)
-                elif task.state == TaskState.RUNNING:
-                    running.append(task.attempt_at_ns)
-                else:
-                    delayed += 1
-            idle = core.settings.max_workers - core.busy
-            abandoned = core.abandoned
+        return self._host.held(partial(self._look, rejected, journal_errors, observer_errors))
+
+    def _look(self, rejected: dict[str, int], journal_errors: int, observer_errors: int) -> Present:
+        core = self._host.engine.core
+        ready: list[int] = []
+        running: list[int] = []
+        delayed = 0
+        for number in core.live():
+            task = core.task(number)
+            if task is None:
+                continue
+            if task.state == TaskState.READY:
+                ready.append(task.ready_at_ns)
+            elif task.state == TaskState.RUNNING:
+                running.append(task.attempt_at_ns)
+            else:
+                delayed += 1
         return Present(
-            now_ns=now,
+            now_ns=self._host.now_ns(),
             ready=len(ready),
             delayed=delayed,
             oldest_ready_at_ns=min(ready, default=None),
             running_since_ns=running,
-            idle=idle,
-            abandoned=abandoned,
+            idle=core.settings.max_workers - core.busy,
+            abandoned=core.abandoned,
             rejected=rejected,
             journal_errors=journal_errors,
             observer_errors=observer_errors,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import simpy
 
@@ -26,6 +25,8 @@ from simulation.clock import VirtualClock
 from simulation.models import Modelled, ended
 
 __all__ = ["ModelledError", "NothingLeftError", "VirtualHost"]
+
+_T = TypeVar("_T")
 
 
 class NothingLeftError(RuntimeError):
@@ -96,14 +97,10 @@ class VirtualHost:
         self._time.settle()
         return self._time.decide(stimulus, None)
 
-    @contextmanager
-    def _nothing_held(self) -> Iterator[None]:
+    def held(self, look: Callable[[], _T]) -> _T:
+        """Call something: only one thread runs at any moment, so there is nobody to hold off."""
         self._time.settle()
-        yield
-
-    def hold(self) -> AbstractContextManager[None]:
-        """Only one thread runs at any moment, so there is nothing to hold off."""
-        return self._nothing_held()
+        return look()
 
     # ------------------------------------------------------------ attempts
 

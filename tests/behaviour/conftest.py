@@ -32,5 +32,4 @@ def make_pool(request: pytest.FixtureRequest) -> Iterator[MakePool]:
 
         yield make
         for pool in pools:
-            with pool._host.hold():
-                check(pool._engine.core)
+            pool._host.held(lambda pool=pool: check(pool._engine.core))

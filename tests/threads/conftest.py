@@ -37,8 +37,7 @@ def make_pool() -> Iterator[MakePool]:
     yield make
     for pool in pools:
         in_threads(1, lambda _, pool=pool: pool.shutdown(cancel_futures=True))
-        with pool._host.hold():
-            check(pool._engine.core)
+        pool._host.held(lambda pool=pool: check(pool._engine.core))
 
 
 @pytest.fixture

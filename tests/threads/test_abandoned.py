@@ -60,9 +60,12 @@ def test_threads_are_as_many_as_before_once_all_have_returned(
         pool.submit_task(f"t{n}", together.wait, (DEADLINE,))
     pool.wait_for_all(DEADLINE)
     assert len(threads_of(pool, "thread-")) == 28
-    with pool._host.hold():  # so that all return before any of them is looked at
+
+    def all_return() -> None:  # before any of them is looked at
         gate.set()
         until(lambda: len(pool._host._inbox) == 24)
+
+    pool._host.held(all_return)
     until(lambda: len(threads_of(pool, "thread-")) == 4, "the extra threads left")
     assert pool.get_summary_metrics()["late_results"] == 24
     together.reset()

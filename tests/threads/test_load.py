@@ -8,7 +8,7 @@ import threading
 from runtime import TaskStatus, current_attempt
 from runtime.core.invariants import check
 from tests.threads.conftest import MakePool
-from tests.threads.helpers import DEADLINE, in_threads
+from tests.threads.helpers import DEADLINE, in_threads, until
 
 SUBMITTERS = 16
 TASKS = 100_000
@@ -34,9 +34,8 @@ def test_many_submitters_lose_nothing_and_keep_their_order(make_pool: MakePool) 
     assert len({task for own in ids for task in own}) == len(results) == each * SUBMITTERS
     for me in range(SUBMITTERS):
         assert pool.get_task_result(ids[me][7]).result == (me, 7)
-    with pool._host.hold():
-        check(pool._engine.core)
-        assert pool._engine.core.busy == 0
+    pool._host.held(lambda: check(pool._engine.core))
+    assert pool._engine.core.busy == 0
     assert pool.get_summary_metrics()["completed"] == len(results)
 
 
@@ -109,8 +108,7 @@ def test_every_sample_of_the_summary_adds_up(make_pool: MakePool) -> None:
                 assert len(metrics) >= summary["total_tasks"]
                 running = [m for m in metrics.values() if m.status is TaskStatus.RUNNING]
                 assert len(running) <= 4
-                with pool._host.hold():
-                    check(pool._engine.core)
+                pool._host.held(lambda: check(pool._engine.core))
             return
         try:
             ids = [pool.submit_task(f"t{n}", work, (n,)) for n in range(1500)]
@@ -141,3 +139,26 @@ def test_every_sample_of_the_summary_adds_up(make_pool: MakePool) -> None:
     attempts = sum(r.metrics.retries_used for r in pool.wait_for_all(DEADLINE))
     assert summary["total_retries"] == attempts
     assert len(pool.get_metrics()) == 6006
+
+
+def test_a_flood_that_nobody_else_would_take_in_is_taken_by_the_clock_thread(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool(max_workers=1)
+    gate = threading.Event()
+    pool.submit_task("holds the only worker", gate.wait)
+
+    def flood() -> None:
+        ids.extend(pool.submit_task("t", int) for _ in range(2000))
+
+    ids: list[str] = []
+    thread = threading.Thread(target=flood)
+
+    def meanwhile() -> None:
+        thread.start()
+        thread.join()
+
+    pool._host.held(meanwhile)  # all of them wait at the door; one batch comes in with us
+    until(lambda: not pool._host._inbox)
+    gate.set()
+    assert all(pool.get_task_result(task, DEADLINE).success for task in ids)

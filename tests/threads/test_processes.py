@@ -30,9 +30,7 @@ gate = threading.Event()
 waits = pool.submit_task("waits", gate.wait)
 held, release = threading.Event(), threading.Event()
 def hold():
-    with pool._host.hold():
-        held.set()
-        release.wait()
+    pool._host.held(lambda: (held.set(), release.wait()))
 if HELD:
     threading.Thread(target=hold, daemon=True).start()
     held.wait()
@@ -282,3 +280,67 @@ with WorkerPool(config()):
 assert now() is default, "a pool closed by another thread left its handler behind"
 """
     run_script(START + code)
+
+
+BROKEN = """
+logging.getLogger("twinclock").setLevel(logging.CRITICAL + 1)
+class Boom(Exception): pass
+rang = []
+def boom(signum, frame):
+    rang.append(signum)  # Python ignores what is raised in a weak reference's callback
+    raise Boom
+signal.signal(signal.SIGALRM, boom)
+def submits(pool):
+    while not rang:
+        pool.submit_task("t", lambda: 1)
+def stops(pool):
+    while not rang:
+        for n in range(300):
+            pool.submit_task("t", lambda: 1, priority=n)
+        pool.abort_pending_tasks()
+def asks(pool):
+    pool.submit_task("t", lambda: 1)
+    while not rang:
+        pool.get_summary_metrics()
+        pool.wait_for_all()
+broken = 0
+for n in range(int(sys.argv[1])):
+    draw = random.Random(n)
+    pool = WorkerPool(config(max_workers=2, enable_instrumentation=False))
+    told = []
+    rang.clear()
+    def ask():
+        try:
+            while True:
+                pool.get_task_result(pool.submit_task("asks", lambda: 1))
+        except RuntimeError as error:
+            told.append(error)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0002, 0.01))
+        (submits, stops, asks)[n % 3](pool)
+    except Boom:
+        pass
+    except PoolBrokenError as error:
+        assert isinstance(error.__cause__, Boom)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        pool.get_task_result(pool.submit_task("after", lambda: 1))
+        pool.get_summary_metrics()
+        pool.abort_pending_tasks()
+    except PoolBrokenError:
+        broken += 1
+    pool.shutdown()
+    thread.join(10)
+    assert not thread.is_alive() and len(told) == 1, (n, told)
+    if pool._host.refusal is None:
+        from runtime.core.invariants import check
+        check(pool._engine.core)
+print("fine")
+"""
+
+
+def test_a_signal_handler_that_raises_breaks_the_pool_at_worst() -> None:
+    done = run_script(START + BROKEN, "150")
+    assert done.stdout.splitlines() == ["fine"]
