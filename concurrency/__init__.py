@@ -6,6 +6,7 @@ from runtime import (
     JournalTo,
     PoolBrokenError,
     PoolClosedError,
+    ReentrantCallError,
     TaskCancelledError,
     TaskExecutionError,
     TaskFailedError,
@@ -18,6 +19,7 @@ from runtime import (
     WorkerPoolConfig,
     WouldDeadlockError,
     current_attempt,
+    stop_on_signals,
 )
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "JournalTo",
     "PoolBrokenError",
     "PoolClosedError",
+    "ReentrantCallError",
     "TaskCancelledError",
     "TaskExecutionError",
     "TaskFailedError",
@@ -38,4 +41,5 @@ __all__ = [
     "WorkerPoolConfig",
     "WouldDeadlockError",
     "current_attempt",
+    "stop_on_signals",
 ]

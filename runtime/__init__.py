@@ -6,6 +6,7 @@ from runtime.errors import (
     ForkedPoolError,
     PoolBrokenError,
     PoolClosedError,
+    ReentrantCallError,
     TaskCancelledError,
     TaskExecutionError,
     TaskFailedError,
@@ -16,6 +17,7 @@ from runtime.errors import (
 from runtime.pool import WorkerPool
 from runtime.recorder import JournalTo
 from runtime.results import TaskMetrics, TaskResult, TaskStatus
+from runtime.signals import stop_on_signals
 
 __all__ = [
     "Attempt",
@@ -23,6 +25,7 @@ __all__ = [
     "JournalTo",
     "PoolBrokenError",
     "PoolClosedError",
+    "ReentrantCallError",
     "TaskCancelledError",
     "TaskExecutionError",
     "TaskFailedError",
@@ -35,4 +38,5 @@ __all__ = [
     "WorkerPoolConfig",
     "WouldDeadlockError",
     "current_attempt",
+    "stop_on_signals",
 ]

@@ -470,6 +470,8 @@ class ThreadHost:
 
     def wait(self, watch: Watch, timeout_ns: int | None) -> bool:
         """Block until the watch is done; ``False`` where the time was up before."""
+        if interrupts.pending:
+            interrupts.raise_pending()
         signal = allocate_lock()
         signal.acquire()
         watch.wake = signal.release

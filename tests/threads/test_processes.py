@@ -344,3 +344,120 @@ print("fine")
 def test_a_signal_handler_that_raises_breaks_the_pool_at_worst() -> None:
     done = run_script(START + BROKEN, "150")
     assert done.stdout.splitlines() == ["fine"]
+
+
+# ---------------------------------------------------------------- signals that stop
+
+STOPPING = """
+signals = [getattr(signal, name) for name in sys.argv[1:]]
+submitted = threading.Event()
+before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+def works(n):
+    if n == 3:
+        submitted.wait()
+        for count, one in enumerate(signals, 1):
+            os.kill(os.getpid(), one)
+            while len(stopping.seen) < count:
+                current_attempt().sleep(0.001)
+    current_attempt().sleep(0.01 if len(signals) == 1 else 1000)
+    return n
+try:
+    with (
+        WorkerPool(config(max_workers=4, exit_grace_seconds=0.1)) as pool,
+        stop_on_signals(pool) as stopping,
+    ):
+        for n in range(40):
+            pool.submit_task(f"t{n}", works, (n,))
+        submitted.set()
+        results = pool.wait_for_all()
+        assert stopping.seen == signals, stopping.seen
+        assert [result.result for result in results] == list(range(40))
+        try:
+            pool.submit_task("too late", int)
+        except PoolClosedError:
+            print("drained")
+finally:
+    after = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    assert after == before, after
+    summary = pool.get_summary_metrics()
+    print(summary["completed"], summary["cancelled"])
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_first_signal_drains(name: str) -> None:
+    done = run_script(START + STOPPING, name)
+    assert done.stdout.splitlines() == ["drained", "40 0"]
+
+
+@pytest.mark.parametrize(("second", "code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
+def test_the_second_signal_exits(second: str, code: int) -> None:
+    other = "SIGTERM" if second == "SIGINT" else "SIGINT"
+    done = run_script(START + STOPPING, other, second, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.splitlines() == ["0 40"]
+
+
+def test_only_the_main_thread_may_say_what_signals_do() -> None:
+    code = """
+def elsewhere():
+    with WorkerPool(config()) as pool:
+        try:
+            with stop_on_signals(pool):
+                pass
+        except RuntimeError as error:
+            print(error)
+thread = threading.Thread(target=elsewhere); thread.start(); thread.join()
+"""
+    assert "enter it there" in run_script(START + code).stdout
+
+
+CALLS_BACK = """
+logging.getLogger("twinclock").setLevel(logging.CRITICAL + 1)
+told = []
+def handler(signum, frame):
+    pool.submit_task("by a handler", int)
+    try:
+        pool.get_summary_metrics()
+    except ReentrantCallError:
+        told.append(signum)
+signal.signal(signal.SIGALRM, handler)
+with WorkerPool(config(max_workers=2, enable_instrumentation=False)) as pool:
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0005)
+    ends = time.monotonic() + 1.5
+    while not told and time.monotonic() < ends:
+        for n in range(50):
+            pool.submit_task("t", int)
+        pool.abort_pending_tasks()
+        pool.get_summary_metrics()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert pool.get_task_result(pool.submit_task("after", int)).success
+    assert len(pool.wait_for_all()) == pool.get_summary_metrics()["total_tasks"]
+print("told" if told else "never met")
+"""
+
+
+def test_a_signal_handler_that_calls_the_pool_in_mid_decision_is_put_off_or_told() -> None:
+    assert run_script(START + CALLS_BACK).stdout.splitlines() == ["told"]
+
+
+def test_a_destructor_that_calls_the_pool_in_mid_decision_is_put_off_or_told() -> None:
+    code = """
+seen = []
+class Calls:
+    def __del__(self):
+        pool.submit_task("by a destructor", int)
+        try:
+            pool.abort_pending_tasks()
+        except ReentrantCallError as error:
+            seen.append(error)
+def collected_in_mid_decision():
+    cycle = Calls(); cycle.itself = cycle; del cycle
+    gc.collect()
+with WorkerPool(config(max_workers=1)) as pool:
+    pool._host.held(collected_in_mid_decision)
+    assert "destructor" in str(seen.pop())
+    assert pool.get_task_result(pool.submit_task("after", int)).success
+    assert pool.get_summary_metrics()["total_tasks"] == 2
+"""
+    run_script(START + code)
