@@ -281,7 +281,9 @@ class DropResult(_Record, frozen=True, tag="drop_result"):
 
 
 class StopWorkers(_Record, frozen=True, tag="stop_workers"):
-    """Nothing is left and nothing will come: let the workers go."""
+    """No task is left and none will come: let the workers go. Abandoned attempts may still run;
+    what they bring is dropped.
+    """
 
 
 Instruction = StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | StopWorkers
