@@ -21,6 +21,7 @@ import simpy
 
 from runtime.core import Core
 from runtime.core.records import (
+    AbortRequested,
     AttemptFailed,
     AttemptSucceeded,
     Instruction,
@@ -37,6 +38,7 @@ Arrival = tuple[int, SimultaneousPart]
 
 _NEVER: Final = 1 << 63
 _INFINITY: Final = float("inf")
+_NO_ARRIVAL: Final[Arrival] = (_NEVER, AbortRequested())
 
 
 class VirtualClock:
@@ -68,7 +70,7 @@ class VirtualClock:
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
         self._arrivals = iter(()) if arrivals is None else arrivals
-        self._next_arrival = next(self._arrivals, None)
+        self._next_arrival = next(self._arrivals, _NO_ARRIVAL)
         self._gathered: list[tuple[Stimulus, Any]] = []
         self._wake_at = _NEVER
 
@@ -162,30 +164,38 @@ class VirtualClock:
             self.at(until_ns - self.now, _arrive)
         self.settle()
         stimulus: Stimulus
+        payload: Any
+        arrives_at, arriving = self._next_arrival
         while done is None or not done():
             if until_ns is not None and self.now >= until_ns:
                 return False
             instant = self._event_at
             if ends and ends[0][0] < instant:
                 instant = ends[0][0]
-            arrival = self._next_arrival
-            if arrival is not None and arrival[0] < instant:  # else it comes after the others
-                self.now = instant = arrival[0]
-                stimulus, payload = arrival[1], None
-                self._next_arrival = next(self._arrivals, None)
+            if arrives_at < instant:  # else it comes after the others
+                self.now = instant = arrives_at
+                stimulus, payload = arriving, None
+                self._next_arrival = arrives_at, arriving = next(self._arrivals, _NO_ARRIVAL)
             elif instant == _NEVER:
                 return False
             else:
                 self.now = instant
-                while ends and ends[0][0] == instant:
-                    gathered.append(heappop(ends)[2:])
-                while self._event_at == instant:
-                    self._env.step()
-                    self._look_at_events()
-                if len(gathered) != 1:
-                    self.settle()
-                    continue
-                stimulus, payload = gathered.pop()
+                alone = False
+                if self._event_at != instant:  # then there is an end
+                    _, _, stimulus, payload = heappop(ends)
+                    alone = not ends or ends[0][0] != instant
+                    if not alone:
+                        gathered.append((stimulus, payload))
+                if not alone:
+                    while ends and ends[0][0] == instant:
+                        gathered.append(heappop(ends)[2:])
+                    while self._event_at == instant:
+                        self._env.step()
+                        self._look_at_events()
+                    if len(gathered) != 1:
+                        self.settle()
+                        continue
+                    stimulus, payload = gathered.pop()
             for instruction in decide(instant, stimulus):  # what decide() does, without the call
                 carry_out(instant, instruction, stimulus, payload)
             if core.wake_at_ns < self._wake_at:

@@ -23,10 +23,27 @@ __all__ = [
 
 
 class Distribution(Protocol):
-    """Something to draw seconds from."""
+    """Something to draw seconds from. It may also have ``all_at(us)``, the list of ``at`` of each:
+    where that is quicker.
+    """
 
     def at(self, u: float) -> float:
         """The value below which a share ``u`` of draws lies; ``u`` in [0, 1)."""
+
+
+def all_at(distribution: Distribution, us: Sequence[float]) -> list[float]:
+    """The values of many draws.
+
+    Args:
+        distribution: what they are drawn from.
+        us: the draws, each in [0, 1).
+
+    Returns:
+        ``distribution.at(u)`` for each.
+    """
+    quicker = getattr(distribution, "all_at", None)
+    at = distribution.at
+    return quicker(us) if quicker is not None else [at(u) for u in us]
 
 
 def _check(name: str, value: float, *, positive: bool = False) -> None:
@@ -105,6 +122,11 @@ class Exponential:
     def at(self, u: float) -> float:
         """``-mean * ln(1 - u)``."""
         return -self.mean * math.log1p(-u)
+
+    def all_at(self, us: Sequence[float]) -> list[float]:
+        """``at`` of each."""
+        scale, log1p = -self.mean, math.log1p
+        return [scale * log1p(-u) for u in us]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 from runtime.config import seconds_to_ns
 from runtime.core.keyed import BLOCK, Purpose, block, uniform
 from runtime.core.records import AttemptFailed, AttemptSucceeded
-from simulation.distributions import Constant, Distribution
+from simulation.distributions import Constant, Distribution, all_at
 
 __all__ = ["Behaviour", "Fails", "Modelled", "ended"]
 
@@ -114,10 +114,13 @@ class Modelled:
             A function of the task's number and the attempt's number, from 1; it gives the same
             for the same arguments.
         """
-        durations = [_at_of(d) for d in _by_attempt(self.duration)]
+        distributions = [
+            Constant(d) if isinstance(d, int | float) else d for d in _by_attempt(self.duration)
+        ]
         outcomes = _by_attempt(self.outcome)
-        if outcomes == [None] and len(durations) == 1:
-            return _always_succeeds(durations[0], seed)
+        if outcomes == [None] and len(distributions) == 1:
+            return _always_succeeds(distributions[0], seed)
+        durations = [distribution.at for distribution in distributions]
 
         def sample(task: int, attempt: int) -> Behaviour:
             at = durations[min(attempt, len(durations)) - 1]
@@ -134,31 +137,30 @@ class Modelled:
         return sample
 
 
-def _always_succeeds(at: Callable[[float], float], seed: int) -> Callable[[int, int], Behaviour]:
-    """A sampler that keeps the block of draws which it is in: a third of the time."""
+def _always_succeeds(distribution: Distribution, seed: int) -> Callable[[int, int], Behaviour]:
+    """A sampler that keeps the block of behaviours which it is in: a quarter of the time."""
     index = -1
-    draws: tuple[float, ...] = ()
+    behaviours: list[Behaviour] = []
 
     def sample(task: int, attempt: int) -> Behaviour:
-        nonlocal index, draws
+        nonlocal index, behaviours
         if attempt != 1:
-            seconds = at(uniform(seed, task, attempt, Purpose.DURATION))
-        else:
-            if task // BLOCK != index:
-                index = task // BLOCK
-                draws = block(seed, 1, Purpose.DURATION, index)
-            seconds = at(draws[task % BLOCK])
-        return Behaviour(None if seconds == math.inf else round(seconds * 1e9))
+            return _succeeds(distribution.at(uniform(seed, task, attempt, Purpose.DURATION)))
+        if task // BLOCK != index:
+            index = task // BLOCK
+            draws = block(seed, 1, Purpose.DURATION, index)
+            behaviours = [_succeeds(seconds) for seconds in all_at(distribution, draws)]
+        return behaviours[task % BLOCK]
 
     return sample
 
 
+def _succeeds(seconds: float) -> Behaviour:
+    return Behaviour(None if seconds == math.inf else round(seconds * 1e9))
+
+
 def _by_attempt(given: Any) -> list[Any]:
     return list(given) if isinstance(given, Sequence) else [given]
-
-
-def _at_of(duration: float | Distribution) -> Callable[[float], float]:
-    return Constant(duration).at if isinstance(duration, int | float) else duration.at
 
 
 def ended(

@@ -9,6 +9,8 @@ from typing import Any
 from runtime.core import Core, CoreSettings
 from runtime.core.records import (
     AbandonAttempt,
+    AttemptFailed,
+    AttemptSucceeded,
     FinishTask,
     Instruction,
     StartAttempt,
@@ -112,8 +114,13 @@ class _Simulation:
                 behaviour = sample(task, attempt)
                 took = behaviour.duration_ns
                 if took is not None:
-                    end = ended(task, attempt, now_ns, now_ns + took, behaviour)
-                    self._clock.happen_at(now_ns + took, end, None)
+                    end_ns = now_ns + took
+                    end: AttemptSucceeded | AttemptFailed
+                    if behaviour.failure is None:
+                        end = AttemptSucceeded(task, attempt, now_ns, now_ns, end_ns)
+                    else:
+                        end = ended(task, attempt, now_ns, end_ns, behaviour)
+                    self._clock.happen_at(end_ns, end, None)
             elif type(instruction) is FinishTask:
                 ended_at_ns.append(now_ns)
                 ends.append(instruction)

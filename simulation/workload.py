@@ -130,13 +130,14 @@ class SyntheticWorkload:
             batch.priority,
             batch.group,
         )
-        gap = None if rate is None else Exponential(1 / rate).at
-        draws: tuple[float, ...] = ()
+        gap = None if rate is None else Exponential(1 / rate)
+        gaps: list[int] = []
         for number in range(first + 1, first + batch.tasks + 1):
             if gap is not None:
-                if not draws or not number % BLOCK:
+                if not gaps or not number % BLOCK:
                     draws = block(seed, 0, Purpose.ARRIVAL, number // BLOCK)
-                at_ns += round(gap(draws[number % BLOCK]) * 1e9)
+                    gaps = [round(seconds * 1e9) for seconds in gap.all_at(draws)]
+                at_ns += gaps[number % BLOCK]
             yield at_ns, TaskSubmitted(number, f"{name}-{number - first}", priority, group)
 
     def sampler(self, seed: int) -> Sampler:

@@ -133,17 +133,18 @@ class Core:
             raise TimeWentBack(now_ns, self._now)
         out: _Out = []
         kind = type(stimulus)
-        if now_ns >= self.wake_at_ns:
-            self._handle_with_timers(now_ns, stimulus, out)
-        elif kind is AttemptSucceeded:
+        if now_ns < self.wake_at_ns and kind is AttemptSucceeded:
             self._succeeded(now_ns, stimulus, out)  # type: ignore[arg-type]  # by its kind
-        elif kind is TaskSubmitted:
+        elif now_ns < self.wake_at_ns and kind is TaskSubmitted:
             self._submitted(now_ns, stimulus, out, alone=True)  # type: ignore[arg-type]
         else:
-            self._take(now_ns, stimulus, out)
-        while now_ns >= self.wake_at_ns:  # a backoff of 0 elapses in the instant it begins
-            self._elapse(now_ns, r.RANK_TIME, out)
-            self._find_next_wake()
+            if now_ns >= self.wake_at_ns:
+                self._handle_with_timers(now_ns, stimulus, out)
+            else:
+                self._take(now_ns, stimulus, out)
+            while now_ns >= self.wake_at_ns:  # a backoff of 0 elapses in the instant it begins
+                self._elapse(now_ns, r.RANK_TIME, out)
+                self._find_next_wake()
         if self._ready.live and self._free:
             self._dispatch(now_ns, out)
         self._now = now_ns
