@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from runtime.config import seconds_to_ns
+from runtime.config import LONGEST_SECONDS, seconds_to_ns
 from runtime.engine import Engine, Job
 from runtime.errors import TaskCancelledError
 
@@ -89,16 +89,19 @@ class Attempt:
         """Sleep on the pool's clock, so in no time at all where that clock is virtual.
 
         Args:
-            seconds: how long, 0 or more.
+            seconds: how long, 0 or more; more than 1e9, or ``math.inf``, is 1e9: 31 years.
 
         Raises:
             TaskCancelledError: the attempt was abandoned, before or meanwhile.
+            TypeError: ``seconds`` is no number.
             ValueError: ``seconds`` is negative.
         """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"seconds={seconds!r}: must be a number")
         if not seconds >= 0:
             raise ValueError(f"seconds={seconds!r}: must be 0 or more")
         self.raise_if_cancelled()
-        self._host.sleep(self._job, self.number, seconds_to_ns(seconds))
+        self._host.sleep(self._job, self.number, seconds_to_ns(min(seconds, LONGEST_SECONDS)))
         self.raise_if_cancelled()
 
 

@@ -15,9 +15,12 @@ __all__ = ["RetryOn", "WorkerPoolConfig", "seconds_to_ns"]
 #: Which failures are retried: exception types, or a function that says so.
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
-_LONGEST_SECONDS: Final = 1e9  # 31 years; keeps nanoseconds well inside 64 bits
-_MOST_WORKERS: Final = 100_000
+LONGEST_SECONDS: Final = 1e9  # 31 years; keeps nanoseconds well inside 64 bits
+MOST_WORKERS: Final = 100_000
 _LONGEST_NAME: Final = 100
+_LONGEST_GROUP: Final = 1000
+LOWEST_PRIORITY: Final = -(1 << 31)
+HIGHEST_PRIORITY: Final = (1 << 31) - 1
 
 
 def seconds_to_ns(seconds: float) -> int:
@@ -40,7 +43,11 @@ def _refuse(field: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"{field}={value!r}: {allowed}")
 
 
-def check_int(field: str, value: object, low: int, high: int | None = None) -> None:
+#: The most retries that may be asked for; ``seconds_to_ns`` and the journal have their limits, too.
+MOST_RETRIES: Final = (1 << 31) - 2
+
+
+def check_int(field: str, value: object, low: int, high: int | None = None) -> int:
     """Raise unless ``value`` is a whole number from ``low`` to ``high``.
 
     Args:
@@ -49,6 +56,9 @@ def check_int(field: str, value: object, low: int, high: int | None = None) -> N
         low: the smallest allowed.
         high: the largest allowed, ``None`` for no end.
 
+    Returns:
+        The value, as a plain ``int`` where it is of a subclass.
+
     Raises:
         TypeError: it is no ``int``.
         ValueError: it is out of range.
@@ -56,8 +66,34 @@ def check_int(field: str, value: object, low: int, high: int | None = None) -> N
     span = f"{low} or more" if high is None else f"{low} to {high}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{field}={value!r}: a whole number, {span}, is needed")
-    if value < low or (high is not None and value > high):
+    plain = int.__index__(value)
+    if plain < low or (high is not None and plain > high):
         raise _refuse(field, value, f"must be {span}")
+    return plain
+
+
+def plain_text(field: str, value: object) -> str:
+    """Raise unless ``value`` is text that can be written to a file.
+
+    Args:
+        field: its name, for the message.
+        value: what was given.
+
+    Returns:
+        The value, as a plain ``str`` where it is of a subclass.
+
+    Raises:
+        TypeError: it is no ``str``.
+        ValueError: it has half a character (a lone surrogate).
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{field}={value!r}: must be a string")
+    plain = str.__str__(value)
+    try:
+        plain.encode()
+    except UnicodeEncodeError:
+        raise _refuse(field, value, "must not have a lone surrogate") from None
+    return plain
 
 
 def check_seconds(
@@ -79,13 +115,32 @@ def check_seconds(
         return
     least = "more than 0" if positive else "0 or more"
     none = ", or None for unlimited" if optional else ""
-    allowed = f"must be finite seconds, {least}, at most {_LONGEST_SECONDS:.0e}{none}"
+    allowed = f"must be finite seconds, {least}, at most {LONGEST_SECONDS:.0e}{none}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{field}={value!r}: {allowed}")
-    if not 0 <= value <= _LONGEST_SECONDS:  # a NaN is neither
+    if not 0 <= value <= LONGEST_SECONDS:  # a NaN is neither
         raise _refuse(field, value, allowed)
     if positive and seconds_to_ns(value) == 0:
         raise _refuse(field, value, allowed)
+
+
+def check_group(value: object) -> str:
+    """Raise unless ``value`` can be a group's name.
+
+    Args:
+        value: what was given.
+
+    Returns:
+        The name.
+
+    Raises:
+        TypeError: it is no ``str``.
+        ValueError: it is empty, too long, or has a lone surrogate.
+    """
+    group = plain_text("group", value)
+    if not 1 <= len(group) <= _LONGEST_GROUP:
+        raise ValueError(f"group={group!r}: must have 1 to {_LONGEST_GROUP} characters")
+    return group
 
 
 def _check_retry_on(value: object) -> None:
@@ -104,7 +159,7 @@ class WorkerPoolConfig:
     Args:
         max_workers: tasks that run at the same time, 1 to 100,000.
         task_timeout_seconds: limit of one attempt, from its start; ``None`` is unlimited.
-        max_retries: retries after a first attempt.
+        max_retries: retries after a first attempt, 0 to 2,147,483,646.
         backoff_base_seconds: wait before the first retry; it doubles for each one after.
         backoff_max_seconds: the longest such wait.
         enable_instrumentation: whether log lines are written and observers are served.
@@ -145,14 +200,19 @@ class WorkerPoolConfig:
     name: str = "pool"
 
     def __post_init__(self) -> None:
-        check_int("max_workers", self.max_workers, 1, _MOST_WORKERS)
+        for field, low, high in (
+            ("max_workers", 1, MOST_WORKERS),
+            ("max_retries", 0, MOST_RETRIES),
+            ("seed", 0, (1 << 63) - 1),
+            ("max_abandoned_threads", 0, MOST_WORKERS),
+        ):
+            object.__setattr__(self, field, check_int(field, getattr(self, field), low, high))
         check_seconds(
             "task_timeout_seconds",
             self.task_timeout_seconds,
             optional=True,
             positive=True,
         )
-        check_int("max_retries", self.max_retries, 0)
         check_seconds("backoff_base_seconds", self.backoff_base_seconds)
         check_seconds("backoff_max_seconds", self.backoff_max_seconds)
         if self.backoff_base_seconds > self.backoff_max_seconds:
@@ -168,13 +228,11 @@ class WorkerPoolConfig:
         kinds = get_args(Jitter)
         if self.jitter not in kinds:
             raise _refuse("jitter", self.jitter, f"must be one of {', '.join(kinds)}")
+        object.__setattr__(self, "jitter", plain_text("jitter", self.jitter))
         _check_retry_on(self.retry_on)
-        check_int("seed", self.seed, 0, (1 << 63) - 1)
         check_seconds("ageing_seconds", self.ageing_seconds, optional=True, positive=True)
-        check_int("max_abandoned_threads", self.max_abandoned_threads, 0, _MOST_WORKERS)
         check_seconds("exit_grace_seconds", self.exit_grace_seconds)
-        if not isinstance(self.name, str):
-            raise TypeError(f"name={self.name!r}: must be a string")
+        object.__setattr__(self, "name", plain_text("name", self.name))
         if not self.name.isprintable() or not 1 <= len(self.name) <= _LONGEST_NAME:
             raise _refuse("name", self.name, f"must be 1 to {_LONGEST_NAME} printable characters")
 

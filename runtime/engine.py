@@ -44,7 +44,7 @@ from runtime.errors import (
 )
 from runtime.failures import told
 
-__all__ = ["Engine", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
+__all__ = ["Engine", "Extra", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
 
 ReturnWhen = Literal["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"]
 
@@ -106,7 +106,13 @@ class Job(msgspec.Struct):
         return extra
 
 
-_hanging: Final = allocate_lock()  # guards every job's ``watches`` among those who add to them
+_hanging = allocate_lock()  # guards every job's ``watches`` among those who add to them
+
+
+def after_fork_in_child() -> None:
+    """Make new what another thread may have held when the process was forked."""
+    global _hanging
+    _hanging = allocate_lock()
 
 
 class Watch:
@@ -124,10 +130,12 @@ class Watch:
 
     Attributes:
         done: whether it has come true.
+        given_up: whether who waits was woken before that.
+        for_ever: whether a task of the same pool waits, and without a timeout.
         wake: called once when it comes true, where a host sets it.
     """
 
-    __slots__ = ("_rest", "done", "jobs", "numbers", "until", "wake")
+    __slots__ = ("_rest", "done", "for_ever", "given_up", "jobs", "numbers", "until", "wake")
 
     numbers: frozenset[int]
 
@@ -135,6 +143,8 @@ class Watch:
         self.jobs = jobs
         self.until = until
         self.done = False
+        self.given_up = False
+        self.for_ever = False
         self.wake: Callable[[], None] | None = None
         self._rest = iter(jobs)
         if until != "ALL_COMPLETED":
@@ -168,6 +178,14 @@ class Watch:
     def finish(self) -> None:
         """Make it come true, and wake who waits."""
         self.done = True
+        self._call_wake()
+
+    def give_up(self) -> None:
+        """Wake who waits although it has not come true."""
+        self.given_up = True
+        self._call_wake()
+
+    def _call_wake(self) -> None:
         wake, self.wake = self.wake, None
         if wake is not None:
             wake()
@@ -204,7 +222,7 @@ class Engine:
         jobs: every task by number, in the order of submission.
         timeouts: attempts that were abandoned because their time was up.
         late_results: results of abandoned attempts that were dropped.
-        waiting: attempts that wait for tasks of this pool, as (task, attempt).
+        waiting: attempts that wait for tasks of this pool, as (task, attempt), each with its watch.
         dropped: what users handed in and nobody needs any more; the host lets go of it where
             their destructors may call the pool.
         feed: where late exceptions go, if anywhere.
@@ -220,7 +238,7 @@ class Engine:
         self._watches: list[Watch] = []
         self.timeouts = 0
         self.late_results = 0
-        self.waiting: set[tuple[int, int]] = set()
+        self.waiting: dict[tuple[int, int], Watch] = {}
         self.dropped: list[Any] = []
         self.feed: Feed | None = None
         self._tap: Feed | None = None
@@ -279,19 +297,26 @@ class Engine:
                 if job.watches is not None and watch in job.watches:
                     job.watches.remove(watch)
 
-    def begin_wait(self, waiter: tuple[int, int], watch: Watch) -> None:
+    def begin_wait(self, waiter: tuple[int, int], watch: Watch, *, for_ever: bool) -> None:
         """Note that a running task waits; raise where it would wait for ever.
 
         Args:
             waiter: the task that is about to wait, and the number of its attempt.
             watch: what it is about to wait for.
+            for_ever: whether it waits without a timeout.
 
         Raises:
             WouldDeadlockError: it waits for itself, or every slot would be held by a task that
                 waits for this pool, so that nothing that waits for a slot could ever start.
         """
-        number = waiter[0]
+        watch.for_ever = for_ever
+        self.waiting[waiter] = watch
+        if watch.done or not for_ever:
+            return
+        number, attempt = waiter
         who = self.task_id(number)
+        if self.jobs[number].more().abandoned_through >= attempt:
+            return  # it is told when it has not waited
         itself = any(job.spec.task == number for job in watch.jobs)
         if itself and watch.until == "ALL_COMPLETED":
             raise WouldDeadlockError(f"task {who} waits for itself")
@@ -300,13 +325,17 @@ class Engine:
         if (
             waiter in running
             and len(running) == self.config.max_workers
-            and all(attempt == waiter or attempt in self.waiting for attempt in running)
+            and all(other == waiter or self._waits(other) for other in running)
         ):
             raise WouldDeadlockError(
                 f"task {who} holds the last free worker of {self.config.max_workers} and waits for "
                 f"a task of its own pool: give the pool more workers, or submit from outside"
             )
-        self.waiting.add(waiter)
+
+    def _waits(self, attempt: tuple[int, int]) -> bool:
+        """Whether an attempt waits for what has not come: its thread may be slow to notice."""
+        watch = self.waiting.get(attempt)
+        return watch is not None and watch.for_ever and not watch.done
 
     def end_wait(self, waiter: tuple[int, int] | None, watch: Watch) -> None:
         """Note that a wait is over.
@@ -317,7 +346,7 @@ class Engine:
         """
         self.unwatch(watch)
         if waiter is not None:
-            self.waiting.discard(waiter)
+            self.waiting.pop(waiter, None)
 
     def forget_unless_known(self, number: int) -> None:
         """Forget a task that was to be handed in, if the core has not heard of it.
@@ -359,6 +388,9 @@ class Engine:
                 wakers, extra.wakers = extra.wakers, []
                 for wake in wakers:
                     wake()
+                watch = self.waiting.get((number, attempt))
+                if watch is not None:
+                    watch.give_up()
             case DropResult(task=number, attempt=attempt):
                 self.late_results += 1
                 self.dropped.append(payload)

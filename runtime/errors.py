@@ -50,6 +50,7 @@ class TaskExecutionError(Exception):
         return (
             type(self),
             (str(self), self.task_id, self.task_name, self.reason, self.attempts),
+            {"__cause__": self.__cause__},
         )
 
 

@@ -7,14 +7,16 @@ whatever that code raises ends here.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from runtime.config import RetryOn, seconds_to_ns
 
-__all__ = ["describe", "told", "type_name"]
+__all__ = ["describe", "told", "type_name", "without_this_frame"]
 
 _log = logging.getLogger("twinclock")
 
 _NEVER_RETRIED = (KeyboardInterrupt, SystemExit)
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 
 def type_name(error: BaseException) -> str:
@@ -31,9 +33,23 @@ def type_name(error: BaseException) -> str:
         'ValueError'
     """
     kind = type(error)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        module, name = str(kind.__module__), str(kind.__qualname__)
+    except BaseException:  # a metaclass of the user's
+        module, name = "?", type.__repr__(kind)
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def without_this_frame(error: BaseException) -> None:
+    """Take the calling frame out of an exception's traceback, where that can be done.
+
+    Args:
+        error: what was caught.
+    """
+    # by the base's own means: a frozen dataclass refuses assignment, a property may raise
+    traceback = _TRACEBACK.__get__(error)
+    if traceback is not None:
+        BaseException.with_traceback(error, traceback.tb_next)
 
 
 def told(error: BaseException) -> str:
@@ -62,15 +78,19 @@ def describe(error: BaseException, retry_on: RetryOn) -> tuple[str, bool, int | 
         Its type's name, whether it may be retried, and the floor for the backoff that it carries
         in ``retry_after_seconds``, in nanoseconds, or ``None``.
     """
-    return type_name(error), _is_retryable(error, retry_on), _retry_after_ns(error)
+    name = type_name(error)
+    try:
+        return name, _is_retryable(error, retry_on), _retry_after_ns(error)
+    except BaseException:  # the log's handlers are users' code, too
+        return name, False, None
 
 
 def _is_retryable(error: BaseException, retry_on: RetryOn) -> bool:
-    if isinstance(error, _NEVER_RETRIED):
+    if issubclass(type(error), _NEVER_RETRIED):
         return False
-    if isinstance(retry_on, type | tuple):
-        return isinstance(error, retry_on)
     try:
+        if isinstance(retry_on, type | tuple):
+            return isinstance(error, retry_on)
         return bool(retry_on(error))
     except BaseException:
         _log.exception("retry_on raised for %s, which is therefore not retried", told(error))
@@ -80,11 +100,11 @@ def _is_retryable(error: BaseException, retry_on: RetryOn) -> bool:
 def _retry_after_ns(error: BaseException) -> int | None:
     try:
         seconds = getattr(error, "retry_after_seconds", None)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            return None
+        if not 0 <= seconds < float("inf"):  # exact for any int, which isfinite() is not
+            return None
+        return seconds_to_ns(min(seconds, 1e9))
     except BaseException:
         _log.exception("retry_after_seconds of %s raised and is ignored", type_name(error))
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    if not 0 <= seconds < float("inf"):  # exact for any int, which isfinite() is not
-        return None
-    return seconds_to_ns(min(seconds, 1e9))

@@ -18,6 +18,7 @@ written. It counts as ``open`` for the checksum.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 import zlib
@@ -26,8 +27,16 @@ from typing import Final, Literal
 
 import msgspec
 
+from runtime.config import LONGEST_SECONDS, MOST_RETRIES, MOST_WORKERS, seconds_to_ns
 from runtime.core import CoreSettings
-from runtime.core.records import Instruction, Stimulus
+from runtime.core.records import (
+    AttemptFailed,
+    AttemptSucceeded,
+    Instruction,
+    Simultaneous,
+    Stimulus,
+    TaskSubmitted,
+)
 
 __all__ = [
     "FORMAT",
@@ -222,6 +231,10 @@ def digest_of(records: list[Record]) -> str:
 
 # ---------------------------------------------------------------- reading
 
+#: 146 years.
+_LAST_INSTANT: Final = 1 << 62
+#: A task's number is given before it arrives, and a few never do.
+_SPARE_NUMBERS: Final = 100_000
 _CRC: Final = re.compile(rb',"crc":(\d{1,10})\}$')
 _STATE: Final = re.compile(rb'"state":"([a-z]+) *"')
 _SHOWN: Final = 120
@@ -245,8 +258,14 @@ def read_journal(path: str | Path) -> Journal:
             the message has the line's number and says what to do.
     """
     name = "standard input" if str(path) == "-" else str(path)
+    name = os.fsencode(name).decode("utf-8", "backslashreplace")  # for messages
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+        if str(path) == "-":
+            if sys.stdin is None:
+                raise JournalError(name, None, "is closed; give a path, or a pipe with a journal")
+            data = sys.stdin.buffer.read()
+        else:
+            data = Path(path).read_bytes()
     except FileNotFoundError:
         raise JournalError(name, None, "there is no such file") from None
     except OSError as error:
@@ -331,6 +350,20 @@ class _Reader:
             raise self._error(1, f"not a header: {error}") from None
         if header.twinclock_journal < 1:
             raise self._error(1, f"there is no format version {header.twinclock_journal}")
+        settings = header.settings
+        longest = seconds_to_ns(LONGEST_SECONDS)
+        for name, value, low, high in (
+            ("max_workers", settings.max_workers, 1, MOST_WORKERS),
+            ("max_abandoned", settings.max_abandoned, 0, MOST_WORKERS),
+            ("max_retries", settings.max_retries, 0, MOST_RETRIES),
+            ("timeout_ns", settings.timeout_ns, 1, longest),
+            ("ageing_ns", settings.ageing_ns, 1, longest),
+            ("backoff_base_ns", settings.backoff_base_ns, 0, settings.backoff_max_ns),
+            ("backoff_max_ns", settings.backoff_max_ns, 0, longest),
+            ("seed", settings.seed, 0, (1 << 63) - 1),
+        ):
+            if value is not None and not low <= value <= high:
+                raise self._error(1, f"{name}={value}: must be {low} to {high}")
         if state not in ("open", "closed", "incomplete"):
             raise self._error(1, f"state {state!r} is none of open, closed, incomplete")
         return header, state  # type: ignore[return-value]  # just checked
@@ -362,7 +395,32 @@ class _Reader:
             raise self._damage or self._error(
                 number, f"step {record.n} stands where step {expected} belongs"
             )
+        stimulus = record.stimulus
+        parts = stimulus.stimuli if isinstance(stimulus, Simultaneous) else (stimulus,)
+        for part in parts:
+            wrong = self._wrong_with(record.at, part)
+            if wrong:
+                raise self._damage or self._error(number, wrong)
         return record
+
+    def _wrong_with(self, at_ns: int, stimulus: Stimulus) -> str:
+        """What the core does not look at, because it trusts its host."""
+        if not 0 <= at_ns < _LAST_INSTANT:
+            return f"at={at_ns}: an instant is 0 to {_LAST_INSTANT} ns after the pool was made"
+        if isinstance(stimulus, TaskSubmitted):
+            most = _SPARE_NUMBERS + 2 * len(self._lines)
+            if stimulus.task > most:
+                return f"task {stimulus.task}: a journal this long has none above {most}"
+        elif isinstance(stimulus, AttemptSucceeded | AttemptFailed):
+            instants = stimulus.dispatched_at_ns, stimulus.begun_at_ns, stimulus.ended_at_ns, at_ns
+            if list(instants) != sorted(instants) or instants[0] < 0:
+                return (
+                    "an attempt is dispatched, begun, ended and decided on in this order, but not "
+                    "at {}, {}, {} and {} ns".format(*instants)
+                )
+            if stimulus.cpu_ns is not None and stimulus.cpu_ns < 0:
+                return f"cpu_ns={stimulus.cpu_ns}: CPU time is 0 or more"
+        return ""
 
     def _read_footer(self, number: int, body: bytes, records: int) -> Footer:
         try:

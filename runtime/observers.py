@@ -17,8 +17,8 @@ import threading
 import time
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, runtime_checkable
 
 from runtime.core.records import Instruction, Stimulus, Transition
@@ -118,6 +118,24 @@ class InContext:
         _log.exception("observer %r raised in a task's context and is asked no more", observer)
 
 
+def check_observer(observer: object) -> None:
+    """Raise unless something can be told of transitions.
+
+    Args:
+        observer: what was given.
+
+    Raises:
+        TypeError: a method is missing.
+    """
+    missing = [
+        name
+        for name in ("attach", "detail", "transitions", "late_exception", "close")
+        if not callable(getattr(observer, name, None))
+    ]
+    if missing:
+        raise TypeError(f"observers: {observer!r} is no Observer: it has no {', '.join(missing)}")
+
+
 class StepSink(Protocol):
     """Is told what went into the core and what came out: the journal. It must not raise."""
 
@@ -139,6 +157,7 @@ class Relay:
 
     Attributes:
         observer_errors: observers that raised.
+        delivered: batches delivered so far.
     """
 
     def __init__(
@@ -153,10 +172,14 @@ class Relay:
         self._observers = list(observers)
         self._sinks = list(sinks)
         self._threaded = threaded
+        # in a thread of ours nobody but us would hear of a SystemExit
+        self._caught: type[BaseException] = BaseException if threaded else Exception
         self._steps: deque[Step] = deque()
         self._transitions: deque[Transition] = deque()
         self._late: deque[tuple[str, int, BaseException]] = deque()
         self._flushing = allocate_lock()  # guards the observers and the journal
+        self._deliverer: int | None = None  # the thread that has it
+        self.delivered = 0
         self._thread: threading.Thread | None = None
         self._idle = threaded  # and its thread is started by the first fact
         self._signal = allocate_lock()
@@ -171,7 +194,7 @@ class Relay:
         for observer in list(self._observers):
             try:
                 observer.attach(view)
-            except Exception:
+            except self._caught:
                 self._detach(observer)
         self._ask_detail()
 
@@ -236,9 +259,11 @@ class Relay:
         """Deliver what is there.
 
         Returns:
-            Whether there was anything.
+            Whether there was anything; ``False``, too, for an observer that asks while it is told.
         """
-        with self._flushing:
+        if self._deliverer == threading.get_ident():
+            return False
+        with self._delivering():
             steps = _take(self._steps)
             transitions = _take(self._transitions)
             late = _take(self._late)
@@ -251,10 +276,20 @@ class Relay:
                         observer.transitions(transitions)
                     for task_id, attempt, error in late:
                         observer.late_exception(task_id, attempt, error)
-                except Exception:
+                except self._caught:
                     self._detach(observer)
             self._ask_detail()
+            self.delivered += 1
             return bool(steps or transitions or late)
+
+    @contextmanager
+    def _delivering(self) -> Iterator[None]:
+        with self._flushing:
+            self._deliverer = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._deliverer = None
 
     def finish(self) -> None:
         """Nothing more will come: deliver the rest and close, in the delivering thread."""
@@ -265,18 +300,27 @@ class Relay:
         elif not self._threaded:
             self._close()
 
-    def join(self) -> None:
-        """Wait until everything is delivered and closed; ``finish`` was called before."""
+    def join(self, seconds: float) -> bool:
+        """Wait until everything is delivered and closed; ``finish`` was called before.
+
+        Args:
+            seconds: how long to wait at most.
+
+        Returns:
+            Whether it is.
+        """
         thread = self._thread
         if thread is None:
             self._close()
         elif thread is not threading.current_thread():
-            thread.join()
+            thread.join(seconds)
+            return not thread.is_alive()
+        return True
 
     def _close(self) -> None:
         while self.flush():
             pass
-        with self._flushing:
+        with self._delivering():
             if self._closed:
                 return
             self._closed = True
@@ -285,7 +329,7 @@ class Relay:
             for observer in list(self._observers):
                 try:
                     observer.close()
-                except Exception:
+                except self._caught:
                     self._detach(observer)
             self._observers = []
             self._sinks = []
@@ -302,7 +346,7 @@ class Relay:
         for observer in list(self._observers):
             try:
                 detail = max(detail, observer.detail(), key=_DETAILS.index)
-            except Exception:
+            except self._caught:
                 self._detach(observer)
         self._engine.core.record(detail)
         self._engine.tap_into(None if detail == "none" and not self._sinks else self)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from os import PathLike
@@ -20,8 +20,19 @@ from typing import Any, Final, Self, get_args
 
 from runtime import interrupts
 from runtime.accounts import Accounts
-from runtime.attempt import here
-from runtime.config import WorkerPoolConfig, check_int, check_seconds, seconds_to_ns
+from runtime.attempt import current_attempt, here
+from runtime.config import (
+    HIGHEST_PRIORITY,
+    LONGEST_SECONDS,
+    LOWEST_PRIORITY,
+    MOST_RETRIES,
+    WorkerPoolConfig,
+    check_group,
+    check_int,
+    check_seconds,
+    plain_text,
+    seconds_to_ns,
+)
 from runtime.core.records import (
     UNSET,
     AbortRequested,
@@ -36,7 +47,7 @@ from runtime.engine import Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver
-from runtime.observers import ContextObserver, InContext, Observer, Relay, StepSink
+from runtime.observers import ContextObserver, InContext, Observer, Relay, StepSink, check_observer
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
 from runtime.threads import ThreadHost
@@ -49,9 +60,6 @@ _instances = itertools.count(1)
 
 # One for all tasks whose submitter has set no context variable; never run in, only copied.
 _NO_CONTEXT: Final = Context()
-_LOWEST: Final = -(1 << 31)
-_HIGHEST: Final = (1 << 31) - 1
-_LONGEST_TEXT: Final = 1000
 _NAMED: Final = 5
 
 
@@ -68,7 +76,7 @@ class WorkerPool:
             served where ``config.enable_instrumentation`` is off.
 
     Raises:
-        TypeError: ``config`` is no ``WorkerPoolConfig``.
+        TypeError: ``config`` is no ``WorkerPoolConfig``, ``journal`` no path, or an observer none.
 
     Example:
         >>> with WorkerPool(WorkerPoolConfig(max_workers=4)) as pool:
@@ -95,6 +103,8 @@ class WorkerPool:
         self._numbers = itertools.count(1)
         self._shut = False
         self._rejected = {"closed": 0}
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+        self._guarded: list[bool] = []
         self._host = host = self._make_host(engine)
         self._recorder: Recorder | None = None
         if journal is not None:
@@ -109,6 +119,8 @@ class WorkerPool:
                     clock=host.clock,
                 ),
             )
+        for observer in observers:
+            check_observer(observer)
         watching = self._own_observers()
         if config.enable_instrumentation:
             watching += [LogObserver(), *observers]
@@ -134,7 +146,8 @@ class WorkerPool:
         self._deliver = host.deliver
         if in_context is not None:
             self._deliver = partial(_tell_and_deliver, in_context, host.deliver)
-        self._guarded = host.clock == "wall" and interrupts.guard()
+        if host.clock == "wall" and interrupts.guard():
+            self._guarded.append(True)
 
     def _name_run(self) -> tuple[str, str]:
         """What this pool's task ids and idempotency keys begin with."""
@@ -142,7 +155,8 @@ class WorkerPool:
 
     def _make_host(self, engine: Engine) -> Host:
         host = ThreadHost(engine)
-        weakref.finalize(self, host.let_go).atexit = False
+        self._finalizer = weakref.finalize(self, _forgotten, host, self._guarded)
+        self._finalizer.atexit = False
         return host
 
     def _own_observers(self) -> list[Observer]:
@@ -197,9 +211,11 @@ class WorkerPool:
             self._refuse()
         if (
             type(task_name) is not str
+            or not task_name.isascii()
             or type(args) is not tuple
             or not callable(task_fn)
             or type(priority) is not int
+            or not -2147483648 <= priority <= 2147483647
             or group != "default"
             or kwargs is not None
             or timeout is not UNSET
@@ -246,8 +262,7 @@ class WorkerPool:
         idempotency_key: str | None,
     ) -> str:
         """``submit_task`` where there is more to look at."""
-        if not isinstance(task_name, str):
-            raise TypeError(f"task_name={task_name!r}: must be a string")
+        task_name = plain_text("task_name", task_name)
         if not callable(task_fn):
             raise TypeError(f"task_fn={task_fn!r}: must be callable")
         if not isinstance(args, tuple):
@@ -256,23 +271,22 @@ class WorkerPool:
             raise TypeError(f"kwargs={kwargs!r}: must be a mapping of names to values")
         if kwargs is not None and not all(isinstance(key, str) for key in kwargs):
             raise TypeError(f"kwargs={kwargs!r}: its keys must be strings")
-        check_int("priority", priority, _LOWEST, _HIGHEST)
-        if not isinstance(group, str):
-            raise TypeError(f"group={group!r}: must be a string")
-        if not 1 <= len(group) <= _LONGEST_TEXT:
-            raise ValueError(f"group={group!r}: must have 1 to {_LONGEST_TEXT} characters")
+        priority = check_int("priority", priority, LOWEST_PRIORITY, HIGHEST_PRIORITY)
+        group = check_group(group)
         timeout_ns: int | UnsetType | None = UNSET
         if timeout is not UNSET:
             check_seconds("timeout", timeout, optional=True, positive=True)
             timeout_ns = None if timeout is None else seconds_to_ns(timeout)
         if max_retries is not UNSET:
-            check_int("max_retries", max_retries, 0)
+            max_retries = check_int("max_retries", max_retries, 0, MOST_RETRIES)
         deadline_at_ns = None
         if deadline is not None:
             if isinstance(deadline, bool) or not isinstance(deadline, int | float):
                 raise TypeError(f"deadline={deadline!r}: must be an instant in epoch seconds")
-            if not math.isfinite(deadline):
-                raise ValueError(f"deadline={deadline!r}: must be a finite instant")
+            if not abs(deadline) <= LONGEST_SECONDS * 9:
+                raise ValueError(
+                    f"deadline={deadline!r}: must be in epoch seconds, before the year 2255"
+                )
             deadline_at_ns = seconds_to_ns(deadline) - self._host.epoch_ns
         if idempotency_key is not None and not isinstance(idempotency_key, str):
             raise TypeError(f"idempotency_key={idempotency_key!r}: must be a string")
@@ -323,11 +337,11 @@ class WorkerPool:
             KeyError: no task of this pool has this id.
             TimeoutError: it had not ended by then.
             WouldDeadlockError: called from a task that nobody would be left to serve.
+            TaskCancelledError: called from an attempt that was abandoned, before or meanwhile.
         """
         job = self._job(task_id)
-        if job.end is None and not self._wait(
-            Watch([job], "ALL_COMPLETED"), self._timeout_ns(timeout)
-        ):
+        timeout_ns = None if timeout is None else self._timeout_ns(timeout)
+        if job.end is None and not self._wait(Watch([job], "ALL_COMPLETED"), timeout_ns):
             raise WaitTimeoutError(
                 f"task {job.spec.name!r} ({task_id}) had not ended after {timeout} s; it goes on",
                 open_ids=[task_id],
@@ -384,9 +398,15 @@ class WorkerPool:
         if running is not None and here.host is host:
             waiter = running[0].spec.task, running[1]
         try:
-            if waiter is not None:
-                host.held(partial(engine.begin_wait, waiter, watch))
-            return host.wait(watch, timeout_ns)
+            if waiter is None:
+                return host.wait(watch, timeout_ns)
+            attempt = current_attempt()
+            host.held(partial(engine.begin_wait, waiter, watch, for_ever=timeout_ns is None))
+            attempt.raise_if_cancelled()
+            came_true = host.wait(watch, timeout_ns)
+            if not came_true:
+                attempt.raise_if_cancelled()
+            return came_true
         finally:
             if waiter is not None or not watch.done:
                 host.held(partial(engine.end_wait, waiter, watch))
@@ -525,9 +545,7 @@ class WorkerPool:
             if wait and host.refusal is None:
                 self._finish(timeout_ns)
         finally:
-            if self._guarded:
-                self._guarded = False
-                interrupts.release()
+            _unguard(self._guarded)
 
     def _finish(self, timeout_ns: int | None) -> None:
         """Wait for what is left, and let go of everything."""
@@ -537,6 +555,8 @@ class WorkerPool:
                 if job.end is None:
                     host.decide(CancelRequested(number))
         stuck = host.close(timeout_ns)
+        if self._finalizer is not None:
+            self._finalizer.detach()
         if stuck:
             _log.warning(
                 "pool %r was shut down while %d abandoned attempts still run: %s",
@@ -571,6 +591,18 @@ class WorkerPool:
                 _few(errors),
                 exc_info=unfetched[-1].value,
             )
+
+
+def _forgotten(host: ThreadHost, guarded: list[bool]) -> None:
+    """Nobody refers to a pool any more that was not shut down."""
+    _unguard(guarded)
+    host.let_go()
+
+
+def _unguard(guarded: list[bool]) -> None:
+    with suppress(IndexError):  # another thread may do the same
+        guarded.pop()
+        interrupts.release()
 
 
 def _tallies(

@@ -11,12 +11,14 @@ there already is kept, under the first free name with a number appended.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -160,7 +162,7 @@ class Recorder:
         try:
             self._file = _open_new(self._path)
             self._put(self._seal.header)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # or a path that no file can have
             self._fail(error)
 
     def write(self, steps: Sequence[Step]) -> None:
@@ -227,18 +229,18 @@ class Recorder:
 
 
 def _open_new(path: Path) -> int:
+    """Open a new file; one that is there already gets a number after its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        try:
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except FileExistsError:
-            if not path.is_file():
-                raise  # a device or a folder: nothing that could be moved away
-        while True:
-            kept = path.with_name(f"{path.name}.{number}")
-            if not kept.exists():
-                break
-            number += 1
-        path.rename(kept)
-        _log.info("the journal that was at %s is now %s", path, kept)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system without locks: then nobody else may do the same now
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.is_file():
+            number = 1
+            while (kept := path.with_name(f"{path.name}.{number}")).exists():
+                number += 1
+            path.rename(kept)
+            _log.info("the journal that was at %s is now %s", path, kept)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    finally:
+        os.close(folder)

@@ -26,6 +26,7 @@ import _thread
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -40,6 +41,7 @@ from typing import Any, Final, TypeVar
 
 from runtime import interrupts
 from runtime.attempt import here
+from runtime.config import seconds_to_ns
 from runtime.core.errors import InvalidTransition, TimeWentBack
 from runtime.core.records import (
     AttemptFailed,
@@ -53,9 +55,9 @@ from runtime.core.records import (
     StopWorkers,
     TimeElapsed,
 )
-from runtime.engine import Engine, Job, Raised, Watch
+from runtime.engine import Engine, Extra, Job, Raised, Watch, after_fork_in_child
 from runtime.errors import ForkedPoolError, PoolBrokenError, ReentrantCallError
-from runtime.failures import describe
+from runtime.failures import describe, without_this_frame
 from runtime.observers import InContext, Relay
 
 __all__ = ["ThreadHost"]
@@ -65,6 +67,9 @@ _log = logging.getLogger("twinclock")
 #: Stimuli that one thread takes through the core before it lets another do it.
 _BATCH: Final = 256
 _NEVER: Final = 1 << 63
+_TICK_SECONDS: Final = 0.02
+#: What the journal gets for its last lines when the interpreter exits and the grace is over.
+_LAST_LINES_NS: Final = 1_000_000_000
 _LET_GO: Final[list[Any]] = []
 
 _T = TypeVar("_T")
@@ -359,13 +364,23 @@ class ThreadHost:
             self._alive -= 1
             self._spawned -= 1
             if not self._alive:
-                raise
+                self._fail_to_start(item)
+                return
             _log.warning(
                 "pool %r: no more threads can be started; going on with %d",
                 self.engine.config.name,
                 self._alive,
             )
             self._queue.put(item)
+
+    def _fail_to_start(self, item: _Item) -> None:
+        """No thread at all can be started: the attempt fails by that, and may be retried."""
+        job, attempt, now = item
+        error = RuntimeError("no thread can be started: the system is out of threads")
+        _log.warning("pool %r: %s", self.engine.config.name, error)
+        kind, retryable, after = describe(error, self._retry_on)
+        failed = AttemptFailed(job.spec.task, attempt, now, now, now, kind, retryable, after)
+        self._inbox.append((failed, Raised(error)))
 
     def _work(self, me: int, item: _Item | None) -> None:  # noqa: PLR0915  # the hot path
         clock = time.monotonic_ns
@@ -400,16 +415,13 @@ class ThreadHost:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:
                     cpu = cpu_clock() - cpu
-                traceback = error.__traceback__
-                if traceback is not None:
-                    # without this frame; not by assignment, which a frozen dataclass refuses
-                    BaseException.with_traceback(error, traceback.tb_next)
+                without_this_frame(error)
                 failure = describe(error, self._retry_on)
                 stimulus: Stimulus = AttemptFailed(
                     number, attempt, dispatched_at, begun_at, ended_at, *failure, cpu
                 )
                 payload: Any = Raised(error)
-                error = traceback = None  # type: ignore[assignment]  # no cycle through this frame
+                error = None  # type: ignore[assignment]  # no cycle through this frame
             else:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:
@@ -417,6 +429,8 @@ class ThreadHost:
                 stimulus = AttemptSucceeded(number, attempt, dispatched_at, begun_at, ended_at, cpu)
                 payload = value
                 value = None
+            if self.refusal is not None:
+                _leave_child(self.refusal, payload)
             item = enter(stimulus, payload, True)
             if item is None:
                 job = fn = args = kwargs = context = payload = None  # type: ignore[assignment]
@@ -450,8 +464,8 @@ class ThreadHost:
             )
             try:
                 self._clock_thread.start()
-            except RuntimeError:  # the system is out of threads: the next decision tries again
-                self._clock_thread = None
+            except RuntimeError:  # the system is out of threads: the next decision tries again,
+                self._clock_thread = None  # and whoever waits keeps the time until then
                 self._wake_at = _NEVER
 
     def _keep_time(self) -> None:
@@ -476,10 +490,13 @@ class ThreadHost:
         signal.acquire()
         watch.wake = signal.release
         self._waiting.add(watch)
-        if not watch.done and self.refusal is None:
+        if not (watch.done or watch.given_up) and self.refusal is None:
             try:
                 if timeout_ns is None:
-                    signal.acquire()
+                    while self._keeps_no_time() and not signal.acquire(True, _TICK_SECONDS):
+                        self._enter(TimeElapsed(), None, False)
+                    if not watch.done:
+                        signal.acquire()
                 elif timeout_ns > 0:
                     signal.acquire(True, min(timeout_ns / 1e9, threading.TIMEOUT_MAX))
             finally:
@@ -490,14 +507,20 @@ class ThreadHost:
             raise self.refusal
         return watch.done
 
+    def _keeps_no_time(self) -> bool:
+        """Whether there is a deadline, and no clock thread could be started for it."""
+        return self._clock_thread is None and self.engine.core.wake_at_ns != _NEVER
+
     def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
         """Let the calling attempt sleep, at most until its token is set."""
         signal = allocate_lock()
         signal.acquire()
         wake = partial(_signal, signal)
-        extra = job.more()
+        extra: Extra
 
         def begin() -> bool:
+            nonlocal extra
+            extra = job.more()  # here, not outside: the deciding thread makes it, too
             if extra.abandoned_through < attempt:
                 extra.wakers.append(wake)
                 return True
@@ -529,14 +552,31 @@ class ThreadHost:
             if not self._exit_signal.acquire(True, left):
                 break
         _signal(self._exit_signal)  # others may be closing the pool at the same time
-        if self._relay is not None:
-            self._relay.join()
+        self._join_relay(give_up_at)
         clock_thread = self._clock_thread
         if clock_thread is not None and clock_thread is not threading.current_thread():
             _signal(self._clock_signal)
             clock_thread.join()
         _hosts.discard(self)
         return stuck
+
+    def _join_relay(self, give_up_at: int | None) -> None:
+        """Wait for the observers: until an instant; without one, while they get on."""
+        relay = self._relay
+        if relay is None:
+            return
+        grace_ns = seconds_to_ns(self.engine.config.exit_grace_seconds)
+        delivered = -1
+        while delivered != relay.delivered:
+            delivered = relay.delivered
+            left_ns = grace_ns if give_up_at is None else max(0, give_up_at - self.now_ns())
+            if relay.join(left_ns / 1e9):
+                return
+        _log.error(
+            "pool %r: an observer or the journal's disk hangs; left behind with what it was not "
+            "told yet",
+            self.engine.config.name,
+        )
 
     def let_go(self) -> None:
         """Nobody refers to the pool any more: finish what is there, then stop.
@@ -551,16 +591,14 @@ class ThreadHost:
     def leave(self, give_up_at: float) -> None:
         """The interpreter exits: give what runs until an instant, then leave it behind."""
         if self._stopped:
-            if self._relay is not None:
-                self._relay.join()  # the journal's last lines
+            self._join_relay(self.now_ns() + _until(give_up_at))  # the journal's last lines
             return
         if self.refusal is not None:
             return
         self.decide(DrainRequested())
         engine = self.engine
         watch = self.held(lambda: engine.watch(list(engine.jobs.values()), "ALL_COMPLETED"))
-        grace_ns = max(0, round((give_up_at - time.monotonic()) * 1e9))
-        if not self.wait(watch, grace_ns):
+        if not self.wait(watch, _until(give_up_at)):
             names = [job.spec.name for job in watch.jobs if job.end is None]
             shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             _log.warning(
@@ -571,9 +609,9 @@ class ThreadHost:
             )
             if self._relay is not None:
                 self._relay.finish()
-                self._relay.join()
+                self._join_relay(self.now_ns() + _until(give_up_at) + _LAST_LINES_NS)
             return
-        self.close(max(0, round((give_up_at - time.monotonic()) * 1e9)))
+        self.close(_until(give_up_at))
 
 
 class _Refused:
@@ -589,6 +627,28 @@ class _Refused:
 
     def __exit__(self, *exc: object) -> None:
         pass
+
+
+def _until(instant: float) -> int:
+    """The nanoseconds from now to an instant of ``time.monotonic``, 0 where it has passed."""
+    return max(0, round((instant - time.monotonic()) * 1e9))
+
+
+def _leave_child(refusal: Exception, payload: Any) -> None:
+    """End a process that was forked by a task and has come back from it: nothing of its pool is
+    here. Does nothing elsewhere.
+    """
+    if isinstance(refusal, ForkedPoolError):
+        code = 1
+        error = payload.error if isinstance(payload, Raised) else None
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        else:
+            _log.critical("a task forked this process and returned in it: it ends here")
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def _decide_nothing(now_ns: int, stimulus: Stimulus) -> list[Instruction]:
@@ -615,6 +675,7 @@ _hosts: weakref.WeakSet[ThreadHost] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
+    after_fork_in_child()
     for host in list(_hosts):
         host.refusal = ForkedPoolError(
             f"the pool {host.engine.config.name!r} was made before this process was forked; its "

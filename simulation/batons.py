@@ -49,10 +49,15 @@ class Baton:
             self.ended = True
             self._clocks.release()
 
-    def resume(self) -> None:
-        """Let the attempt run until it gives the baton back; called by the clock's thread."""
+    def resume(self) -> bool:
+        """Let the attempt run until it gives the baton back; called by the clock's thread.
+
+        Returns:
+            Whether it has ended.
+        """
         self._mine.release()
         self._clocks.acquire()
+        return self.ended
 
     def pause(self) -> None:
         """Give the baton back and wait for it; called by the attempt's thread.

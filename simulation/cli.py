@@ -6,7 +6,9 @@ standard error; 3 refused, because a prediction would not be honest.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -18,6 +20,8 @@ from runtime.journal import JournalError
 __all__ = ["main"]
 
 FINE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
+#: Options of the same command, which somebody may take for settings.
+_NOT_SET = ("seed", "runs", "force", "json")
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document, nothing else.")
 _seed = click.option(
@@ -41,6 +45,20 @@ class _Commands(click.Group):
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.commands)}"
             raise click.UsageError(f"no command {name!r}: {hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read us has gone: nobody is left to be told
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FINE
+        except OSError as error:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.ClickException(f"cannot write the answer: {error.strerror}") from None
+        return code
 
 
 @click.group(
@@ -126,13 +144,13 @@ def _what_if(
     as_json: bool,
 ) -> int:
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
-    from simulation.whatif import DishonestError, what_if  # noqa: PLC0415  # start-up time
+    from simulation.whatif import DishonestError, check_names, what_if  # noqa: PLC0415
 
+    wanted = _parse(changes)
+    check_names(wanted)
     refusal = None
     try:
-        answer = what_if(
-            journal, runs=runs, seed=seed, force=force, progress=_progress, **_parse(changes)
-        )
+        answer = what_if(journal, runs=runs, seed=seed, force=force, progress=_progress, **wanted)
     except DishonestError as error:
         answer, refusal = error.answer, str(error)
     except NondeterminismError as error:
@@ -205,6 +223,8 @@ def _parse(changes: Sequence[str]) -> dict[str, Any]:
         name, text = name.strip(), text.strip()
         if not equals or not name or not text:
             raise click.UsageError(f"--set {change!r}: must be FIELD=VALUE")
+        if name in _NOT_SET:
+            raise click.UsageError(f"--set {name}: no setting of a pool; the option is --{name}")
         if name in parsed:
             raise click.UsageError(f"--set {name}: given more than once")
         parsed[name] = _value(text)
@@ -253,6 +273,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         argv: the arguments; those of the process by default.
     """
+    if sys.stdout is None or sys.stderr is None:
+        sys.exit(BAD_INPUT)  # closed by whoever started us: there is nowhere to say so
     try:
         code = cli.main(args=argv, prog_name="python -m simulation", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -263,9 +285,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = BAD_INPUT
     except click.Abort:
         code = 130
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read us has gone; say nothing more
-        code = FINE
     except ModuleNotFoundError as error:
         if error.name not in ("numpy", "scipy"):
             raise

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol
 
+from runtime.config import LONGEST_SECONDS
+
 __all__ = [
     "Constant",
     "Distribution",
@@ -46,9 +48,14 @@ def all_at(distribution: Distribution, us: Sequence[float]) -> list[float]:
     return quicker(us) if quicker is not None else [at(u) for u in us]
 
 
-def _check(name: str, value: float, *, positive: bool = False) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+def _check(
+    name: str, value: float, *, positive: bool = False, most: float = LONGEST_SECONDS
+) -> None:
+    nan = isinstance(value, float) and math.isnan(value)
+    if nan or not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name}={value!r}: must be a number")
+    if value > most:
+        raise ValueError(f"{name}={value!r}: must be at most {most:g}")
     if value < 0 or (positive and value == 0):
         raise ValueError(f"{name}={value!r}: must be {'more than 0' if positive else '0 or more'}")
 
@@ -68,7 +75,9 @@ class Constant:
     seconds: float
 
     def __post_init__(self) -> None:
-        _check("seconds", self.seconds)
+        _check("seconds", self.seconds, most=math.inf)
+        if LONGEST_SECONDS < self.seconds < math.inf:
+            raise ValueError(f"seconds={self.seconds!r}: at most {LONGEST_SECONDS:g}, or inf")
 
     def at(self, u: float) -> float:
         """The value."""
@@ -135,7 +144,8 @@ class LogNormal:
 
     Args:
         median: half of the draws are below it, in seconds.
-        sigma: the standard deviation of the logarithm; p95 is ``median * exp(1.645 * sigma)``.
+        sigma: the standard deviation of the logarithm, at most 20; p95 is
+            ``median * exp(1.645 * sigma)``.
 
     Example:
         >>> LogNormal(median=3.0, sigma=0.5).at(0.5)
@@ -147,7 +157,7 @@ class LogNormal:
 
     def __post_init__(self) -> None:
         _check("median", self.median, positive=True)
-        _check("sigma", self.sigma)
+        _check("sigma", self.sigma, most=20)  # of a logarithm: at 20, p95 is 10**14 medians
 
     def at(self, u: float) -> float:
         """``median * exp(sigma * z)`` with z the standard normal quantile."""
@@ -174,6 +184,8 @@ class Empirical:
     values: Sequence[float]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.values, list | tuple):
+            raise TypeError(f"values={self.values!r}: must be a list of seconds")
         if not self.values:
             raise ValueError("values=(): at least one is needed")
         for value in self.values:

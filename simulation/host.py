@@ -161,10 +161,12 @@ class VirtualHost:
         self._resume(baton)
 
     def _resume(self, baton: Baton) -> None:
-        before, self._current = self._current, baton
-        baton.resume()
-        self._current = before
         if baton.ended:
+            return
+        before, self._current = self._current, baton
+        ended = baton.resume()
+        self._current = before
+        if ended:
             for key in [key for key, other in self._batons.items() if other is baton]:
                 del self._batons[key]
 
@@ -219,8 +221,8 @@ class VirtualHost:
                 self._resume(baton)
 
         self._time.settle()
-        if watch.done:
-            return True
+        if watch.done or watch.given_up:
+            return watch.done
         watch.wake = lambda: self._time.at(0, resume)
         if timeout_ns is not None:
             self._time.at(timeout_ns, resume)

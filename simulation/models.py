@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.config import seconds_to_ns
+from runtime.config import LONGEST_SECONDS, check_seconds, plain_text, seconds_to_ns
 from runtime.core.keyed import BLOCK, Purpose, block, uniform
 from runtime.core.records import AttemptFailed, AttemptSucceeded
 from simulation.distributions import Constant, Distribution, all_at
@@ -32,7 +32,8 @@ class Fails:
         retry_after_seconds: a floor for the backoff that it carries.
 
     Raises:
-        ValueError: a probability outside 0 to 1.
+        TypeError: a field of the wrong type.
+        ValueError: a probability outside 0 to 1, or seconds out of range.
     """
 
     probability: float = 1.0
@@ -41,8 +42,15 @@ class Fails:
     retry_after_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.probability, bool) or not isinstance(self.probability, int | float):
+            raise TypeError(f"probability={self.probability!r}: must be a number, 0 to 1")
         if not 0.0 <= self.probability <= 1.0:
             raise ValueError(f"probability={self.probability!r}: must be 0 to 1")
+        plain_text("error", self.error)
+        if not isinstance(self.retryable, bool):
+            raise TypeError(f"retryable={self.retryable!r}: must be true or false")
+        if self.retry_after_seconds is not None:
+            check_seconds("retry_after_seconds", self.retry_after_seconds)
 
 
 class Behaviour(msgspec.Struct, frozen=True, gc=False):
@@ -51,10 +59,13 @@ class Behaviour(msgspec.Struct, frozen=True, gc=False):
     Args:
         duration_ns: how long it runs; ``None`` for ever.
         failure: how it fails, ``None`` where it succeeds.
+        heeds_after_ns: how long after it was abandoned it comes home, because it heeds its token;
+            ``None`` for one that does not heed it.
     """
 
     duration_ns: int | None
     failure: Fails | None = None
+    heeds_after_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ class Modelled:
                 and uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability
             ):
                 outcome = None
-            return Behaviour(None if seconds == math.inf else seconds_to_ns(seconds), outcome)
+            return Behaviour(_duration_ns(seconds), outcome)
 
         return sample
 
@@ -156,7 +167,12 @@ def _always_succeeds(distribution: Distribution, seed: int) -> Callable[[int, in
 
 
 def _succeeds(seconds: float) -> Behaviour:
-    return Behaviour(None if seconds == math.inf else round(seconds * 1e9))
+    return Behaviour(_duration_ns(seconds))
+
+
+def _duration_ns(seconds: float) -> int | None:
+    """What was drawn, cut off at 31 years."""
+    return None if seconds == math.inf else round(min(seconds, LONGEST_SECONDS) * 1e9)
 
 
 def _by_attempt(given: Any) -> list[Any]:

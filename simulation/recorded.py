@@ -6,9 +6,9 @@ tell in full:
 
 * one that was *abandoned* and came home late: it took until then;
 * one that was abandoned and never came home, or only because it heeded its token: it took longer
-  than it was given (it is *censored*). Where a setting gives it no longer than that, it is
-  abandoned again. Where it gives longer, a duration is drawn from those of its group that are
-  longer; where there are none, the recording cannot know, and ``unknown`` counts it;
+  than it was given (it is *censored*). One that heeded heeds again, after as long. Where a setting
+  gives it no longer than that, it is abandoned again. Where it gives longer, a duration is drawn
+  from those of its group that are longer; where there are none, the recording cannot know;
 * one that never happened (a retry that is only allowed now): what it does is drawn, duration and
   outcome together, from the attempts of its group.
 
@@ -22,6 +22,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from runtime.core import CoreSettings
 from runtime.core.keyed import Purpose, uniform
 from runtime.core.records import (
@@ -34,18 +36,14 @@ from runtime.core.records import (
     TaskSubmitted,
     TimeElapsed,
 )
-from runtime.errors import TaskCancelledError
 from runtime.journal import Journal
 from simulation.clock import Arrival
 from simulation.models import Behaviour, Fails
 from simulation.replay import parts_of
-from simulation.simulate import Run
+from simulation.simulate import HEEDED, Run
 from simulation.workload import Sampler
 
 __all__ = ["RecordedWorkload", "Recording", "read_recording"]
-
-# What an attempt raises that heeds its token, from ``current_attempt().sleep`` for one.
-_HEEDED = f"{TaskCancelledError.__module__}.{TaskCancelledError.__qualname__}"
 
 
 @dataclass
@@ -58,6 +56,8 @@ class Recording:
         specs: the tasks by number.
         done: what an attempt did, by (task, attempt), where that is known.
         censored: longer than how many nanoseconds an attempt took, where only that is known.
+        heeded: how many nanoseconds after it was abandoned an attempt came home, of those that
+            heeded their token.
         by_group: what attempts did, by group, the shortest first.
         run: how it went, to be measured like a simulated run.
     """
@@ -67,6 +67,7 @@ class Recording:
     specs: dict[int, TaskSubmitted] = field(default_factory=dict)
     done: dict[tuple[int, int], Behaviour] = field(default_factory=dict)
     censored: dict[tuple[int, int], int] = field(default_factory=dict)
+    heeded: dict[tuple[int, int], int] = field(default_factory=dict)
     by_group: dict[str, list[tuple[int, Fails | None]]] = field(default_factory=dict)
     run: Run = field(default_factory=lambda: Run(1))
 
@@ -90,8 +91,10 @@ def read_recording(journal: Journal) -> Recording:
             match part:
                 case AttemptSucceeded() | AttemptFailed():
                     key = part.task, part.attempt
-                    if key in recording.censored and getattr(part, "error", "") == _HEEDED:
-                        continue  # it ended because it was abandoned: as good as never
+                    if key in recording.censored and getattr(part, "error", "") == HEEDED:
+                        # it ended because it was abandoned: how long it would take nobody knows
+                        recording.heeded[key] = at - started[key] - recording.censored[key]
+                        continue
                     took = at - started[key]
                     failure = _failure(part)
                     recording.done[key] = Behaviour(took, failure)
@@ -143,14 +146,15 @@ class RecordedWorkload:
 
     Attributes:
         drawn: attempts that were drawn so far, since the recording does not have them.
-        unknown: attempts so far of which the recording cannot know how long they take.
+        unknown: attempts so far of which the recording cannot know how long they take, with the
+            nanoseconds of which it knows that they take longer.
     """
 
     def __init__(self, recording: Recording, settings: CoreSettings) -> None:
         self._recording = recording
         self._settings = settings
         self.drawn = 0
-        self.unknown = 0
+        self.unknown: dict[tuple[int, int], int] = {}
 
     @property
     def random(self) -> bool:
@@ -175,10 +179,24 @@ class RecordedWorkload:
                 return self._draw(seed, task, attempt, 0)
             limit = self._limit_ns(task)
             if limit is not None and limit <= bound:
-                return Behaviour(None)
-            return self._draw(seed, task, attempt, bound)
+                behaviour = Behaviour(None)
+            else:
+                behaviour = self._draw(seed, task, attempt, bound)
+            heeds = recording.heeded.get((task, attempt))
+            return behaviour if heeds is None else replace(behaviour, heeds_after_ns=heeds)
 
         return sample
+
+    def unknown_in(self, run: Run) -> int:
+        """How many attempts of a run went on for longer than the recording knows of.
+
+        Args:
+            run: a run of this workload.
+        """
+        return sum(
+            run.abandoned_after_ns.get(key, bound + 1) > bound
+            for key, bound in self.unknown.items()
+        )
 
     def _limit_ns(self, task: int) -> int | None:
         own = self._recording.specs[task].timeout_ns
@@ -189,7 +207,7 @@ class RecordedWorkload:
         seen = self._recording.by_group.get(self._recording.specs[task].group, [])
         first = bisect_right(seen, longer_than_ns, key=lambda one: one[0])
         if first == len(seen):
-            self.unknown += 1
+            self.unknown[task, attempt] = longer_than_ns
             return Behaviour(None)
         self.drawn += 1
         u = uniform(seed, task, attempt, Purpose.DURATION)

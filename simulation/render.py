@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -59,8 +60,9 @@ def show_replay(console: Console, found: Replay) -> None:
     journal = found.journal
     state = "closed" if journal.complete else "not closed"
     console.print(
-        f"{journal.path}: {found.tasks:,} tasks, {len(journal.records):,} stimuli, {state}",
+        f"{escape(journal.path)}: {found.tasks:,} tasks, {len(journal.records):,} stimuli, {state}",
         highlight=False,
+        soft_wrap=True,
     )
     if found.divergence is None:
         console.print("[green]replays exactly[/]", journal.digest, highlight=False, soft_wrap=True)

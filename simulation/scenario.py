@@ -18,6 +18,7 @@ without it; ``start_seconds``, ``priority`` and ``group`` are as one expects.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,14 @@ def read_scenario(path: str | Path) -> Scenario:
 
 
 def _plain(error: Exception) -> str:
-    return str(error).replace(
-        "WorkerPoolConfig.__init__() got an unexpected keyword argument", "no such field:"
-    )
+    text = str(error)
+    if "keyword argument" in text or "positional argument" in text:  # of a class's __init__
+        return re.sub(
+            r"\w+\.__init__\(\) (got an unexpected keyword argument|missing .*:)",
+            lambda found: "no such field:" if "unexpected" in found[1] else "missing:",
+            text,
+        )
+    return text.replace("tasks=", "count=")
 
 
 def _batch(tasks: _Tasks) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from runtime.core import Core, CoreSettings
 from runtime.core.records import (
@@ -18,13 +18,17 @@ from runtime.core.records import (
     TimeElapsed,
     Transition,
 )
+from runtime.errors import TaskCancelledError
 from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.clock import VirtualClock
 from simulation.models import ended
 from simulation.workload import Sampler, Workload
 
-__all__ = ["Run", "simulate"]
+__all__ = ["HEEDED", "Run", "simulate"]
+
+#: What an attempt raises that heeds its token, from ``current_attempt().sleep`` for one.
+HEEDED: Final = f"{TaskCancelledError.__module__}.{TaskCancelledError.__qualname__}"
 
 
 @dataclass
@@ -36,6 +40,8 @@ class Run:
         ended_at_ns: the instants at which tasks ended, in order.
         ends: the ends themselves.
         timeouts: attempts abandoned because their time was up.
+        abandoned_after_ns: how long an attempt had run when it was abandoned, by (task, attempt),
+            of those that would never have ended or that heeded their token.
         unfinished: tasks that never ended, because nothing was left to happen.
         steps: every step of the core, where it was asked for.
         transitions: every transition, where it was asked for.
@@ -45,6 +51,7 @@ class Run:
     ended_at_ns: list[int] = field(default_factory=list)
     ends: list[FinishTask] = field(default_factory=list)
     timeouts: int = 0
+    abandoned_after_ns: dict[tuple[int, int], int] = field(default_factory=dict)
     unfinished: int = 0
     steps: list[Step] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
@@ -105,6 +112,8 @@ class _Simulation:
         """A closure, since it is called twice a task."""
         result = self._result
         ends, ended_at_ns = result.ends, result.ended_at_ns
+        open_ended: dict[tuple[int, int], tuple[int, int | None]] = {}
+        coming: set[tuple[int, int]] = set()  # of those that heed: whose end is on its way
 
         def carry_out(
             now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
@@ -113,19 +122,36 @@ class _Simulation:
                 task, attempt = instruction.task, instruction.attempt
                 behaviour = sample(task, attempt)
                 took = behaviour.duration_ns
-                if took is not None:
+                heeds = behaviour.heeds_after_ns
+                if took is None or heeds is not None:
+                    open_ended[task, attempt] = now_ns, heeds
+                limit_ns = instruction.timeout_at_ns
+                if took is not None and (
+                    heeds is None or limit_ns is None or now_ns + took <= limit_ns
+                ):
                     end_ns = now_ns + took
                     end: AttemptSucceeded | AttemptFailed
                     if behaviour.failure is None:
                         end = AttemptSucceeded(task, attempt, now_ns, now_ns, end_ns)
                     else:
                         end = ended(task, attempt, now_ns, end_ns, behaviour)
+                    if heeds is not None:
+                        coming.add((task, attempt))
                     self._clock.happen_at(end_ns, end, None)
             elif type(instruction) is FinishTask:
                 ended_at_ns.append(now_ns)
                 ends.append(instruction)
-            elif type(instruction) is AbandonAttempt and instruction.outcome == "timeout":
-                result.timeouts += 1
+            elif type(instruction) is AbandonAttempt:
+                result.timeouts += instruction.outcome == "timeout"
+                task, attempt = key = instruction.task, instruction.attempt
+                if key in open_ended:
+                    began_ns, heeds = open_ended.pop(key)
+                    result.abandoned_after_ns[key] = now_ns - began_ns
+                    if heeds is not None and key not in coming:
+                        late = AttemptFailed(
+                            task, attempt, began_ns, began_ns, now_ns + heeds, HEEDED, False
+                        )
+                        self._clock.happen_at(now_ns + heeds, late, None)
 
         return carry_out
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,6 @@ _CHANGEABLE: Final = {
     "jitter": "jitter",
     "ageing_seconds": "ageing_ns",
     "max_abandoned_threads": "max_abandoned",
-    "seed": "seed",
 }
 
 
@@ -101,6 +100,22 @@ class WhatIf:
     unknown_attempts: int
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raise unless these are fields that a what-if can change.
+
+    Args:
+        names: fields of ``WorkerPoolConfig``.
+
+    Raises:
+        ValueError: one is not, with the nearest right name.
+    """
+    for name in names:
+        if name not in _CHANGEABLE:
+            near = difflib.get_close_matches(name, _CHANGEABLE, 1, 0.6)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHANGEABLE)}"
+            raise ValueError(f"{name}: no setting that a what-if can change; {hint}")
+
+
 def changed_settings(settings: CoreSettings, changes: dict[str, Any]) -> CoreSettings:
     """Apply changes to a recorded setting.
 
@@ -115,11 +130,7 @@ def changed_settings(settings: CoreSettings, changes: dict[str, Any]) -> CoreSet
         ValueError: an unknown field, with the nearest right name; or a value out of range.
         TypeError: a value of the wrong type.
     """
-    for name in changes:
-        if name not in _CHANGEABLE:
-            near = difflib.get_close_matches(name, _CHANGEABLE, 1, 0.6)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHANGEABLE)}"
-            raise ValueError(f"{name}: no setting that a what-if can change; {hint}")
+    check_names(changes)
 
     def seconds(ns: int | None) -> float | None:
         return None if ns is None else ns / 1e9
@@ -188,9 +199,12 @@ def what_if(
             wanted = DEFAULT_RUNS
         if progress is not None:
             progress(len(pairs), wanted)
-    answer = _answer(recording, pairs, changes, seed)
+    unchanged = pairs[0][0]
+    if unchanged.random:  # with the jitter that was recorded, not with another seed's
+        unchanged = _run(recording, recording.settings, recording.settings.seed)
+    answer = _answer(recording, unchanged, pairs, changes, seed)
     if not force:
-        _refuse_dishonest(recording, pairs, answer)
+        _refuse_dishonest(recording, unchanged, pairs, answer)
     return answer
 
 
@@ -213,17 +227,21 @@ def _run(recording: Recording, settings: CoreSettings, seed: int) -> _Side:
         measures,
         workload.random or (jittered and measures["retries"] > 0),
         workload.drawn,
-        workload.unknown,
+        workload.unknown_in(run),
         run.unfinished,
     )
 
 
 def _answer(
-    recording: Recording, pairs: list[tuple[_Side, _Side]], changes: dict[str, Any], seed: int
+    recording: Recording,
+    unchanged: _Side,
+    pairs: list[tuple[_Side, _Side]],
+    changes: dict[str, Any],
+    seed: int,
 ) -> WhatIf:
     baseline = intervals([base.measures for base, _ in pairs])
     recorded = measure(recording.run)["makespan_seconds"]
-    simulated = baseline["makespan_seconds"].mean
+    simulated = unchanged.measures["makespan_seconds"]
     error = (simulated - recorded) / recorded if recorded else math.nan
     return WhatIf(
         fidelity=Fidelity(error, recorded, simulated),
@@ -244,8 +262,15 @@ def _answer(
 
 
 def _refuse_dishonest(
-    recording: Recording, pairs: list[tuple[_Side, _Side]], answer: WhatIf
+    recording: Recording, unchanged: _Side, pairs: list[tuple[_Side, _Side]], answer: WhatIf
 ) -> None:
+    open_tasks = len(recording.specs) - len(recording.run.ends)
+    if open_tasks:
+        raise DishonestError(
+            f"{open_tasks} of {len(recording.specs)} tasks had not ended where the journal ends: "
+            f"its process was killed or still runs, so there is no whole run to compare with",
+            answer,
+        )
     error = answer.fidelity.makespan_error
     if not abs(error) <= LARGEST_ERROR:
         raise DishonestError(
@@ -253,6 +278,17 @@ def _refuse_dishonest(
             f"more than {LARGEST_ERROR:.0%} is too much to predict from",
             answer,
         )
+    recorded = measure(recording.run)
+    for name in ("completed", "failed", "cancelled", "attempts"):
+        of = recorded["attempts"] if name == "attempts" else len(recording.run.ends)
+        difference = unchanged.measures[name] - recorded[name]
+        if abs(difference) > LARGEST_ERROR * of:
+            raise DishonestError(
+                f"the unchanged setting gives {unchanged.measures[name]:.0f} {name} where "
+                f"{recorded[name]:.0f} were recorded; more than {LARGEST_ERROR:.0%} apart is too "
+                f"much to predict from",
+                answer,
+            )
     if answer.unknown_attempts:
         raise DishonestError(
             f"{answer.unknown_attempts} attempts were abandoned at their timeout in the recording, "

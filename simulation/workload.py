@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from runtime.config import check_int, seconds_to_ns
+from runtime.config import (
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    check_group,
+    check_int,
+    check_seconds,
+    plain_text,
+    seconds_to_ns,
+)
 from runtime.core.keyed import BLOCK, Purpose, block
 from runtime.core.records import TaskSubmitted
 from simulation.clock import Arrival
@@ -59,9 +67,13 @@ class Batch:
 
     def __post_init__(self) -> None:
         check_int("tasks", self.tasks, 1, 100_000_000)
+        plain_text("name", self.name)
+        check_int("priority", self.priority, LOWEST_PRIORITY, HIGHEST_PRIORITY)
+        check_group(self.group)
+        check_seconds("start_seconds", self.start_seconds)
         rate = self.rate_per_second
-        if rate is not None and not 0 < rate < float("inf"):
-            raise ValueError(f"rate_per_second={rate!r}: must be more than 0")
+        if rate is not None and not 1e-9 <= rate <= 1e9:
+            raise ValueError(f"rate_per_second={rate!r}: must be 1e-9 to 1e9")
 
 
 class SyntheticWorkload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -200,7 +201,30 @@ def test_run_a_scenario(tmp_path: Path) -> None:
         ("tasks = []", ["no [[tasks]]"]),
         ("not toml at all", ["not a TOML file"]),
         ("[[tasks]]\ncount = 3", ["duration"]),
-        ("[[tasks]]\ncount = 0\nduration = 1", ["tasks=0"]),
+        ("[[tasks]]\ncount = 0\nduration = 1", ["count=0"]),
+        ("[[tasks]]\ncount = 1\nduration = 1e300", ["seconds=1e+300"]),
+        ("[[tasks]]\ncount = 1\nduration = {exponential = {mean = 1e300}}", ["mean=1e+300"]),
+        ("[[tasks]]\ncount = 1\nduration = {exponential = {men = 1}}", ["no such field", "men"]),
+        ("[[tasks]]\ncount = 1\nduration = {exponential = {}}", ["missing", "mean"]),
+        ("[[tasks]]\ncount = 1\nduration = {empirical = {values = 5}}", ["values=5", "list"]),
+        ("[[tasks]]\ncount = 1\nduration = {uniform = {low = inf, high = inf}}", ["low=inf"]),
+        (
+            "[[tasks]]\ncount = 1\nduration = {lognormal = {median = 3, sigma = 1000}}",
+            ["sigma=1000"],
+        ),
+        ("[[tasks]]\ncount = 1\nduration = 1\nrate_per_second = 1e-300", ["rate_per_second"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nstart_seconds = -5", ["start_seconds=-5"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nstart_seconds = nan", ["start_seconds=nan"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nstart_seconds = inf", ["start_seconds=inf"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\npriority = 99999999999", ["priority=9"]),
+        ('[[tasks]]\ncount = 1\nduration = 1\ngroup = ""', ["group=''"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nfails = {probability = 'x'}", ["probability='x'"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nfails = {retryable = 'no'}", ["retryable='no'"]),
+        ("[[tasks]]\ncount = 1\nduration = 1\nfails = {error = 5}", ["error=5"]),
+        (
+            "[[tasks]]\ncount = 1\nduration = 1\nfails = {retry_after_seconds = -5}",
+            ["retry_after_seconds=-5"],
+        ),
         ("[[tasks]]\ncount = 1\nduration = -1", ["seconds=-1"]),
         ("[[tasks]]\ncount = 1\nduration = 1\ncolour = 3", ["colour"]),
         ("[[tasks]]\ncount = 1\nduration = {normal = {mean = 3}}", ["lognormal"]),
@@ -242,6 +266,11 @@ def test_bad_usage(arguments: list[str], words: list[str]) -> None:
         ("max_workers=many", ["max_workers='many'"]),
         ("task_timeout_seconds=nan", ["task_timeout_seconds"]),
         ("jitter=lots", ["none, full"]),
+        ("seed=5", ["--set seed", "the option is --seed"]),
+        ("runs=5", ["--set runs", "the option is --runs"]),
+        ("journal=x", ["no setting that a what-if can change"]),
+        ("progress=x", ["no setting that a what-if can change"]),
+        ("max_retries=99999999999999999999", ["max_retries", "0 to"]),
     ],
 )
 def test_bad_changes(journal: Path, change: str, words: list[str]) -> None:
@@ -287,3 +316,53 @@ def test_a_recorded_run_on_real_threads_replays_twice_alike(tmp_path: Path) -> N
     first, second = (simulation("replay", str(path), "--json").stdout for _ in range(2))
     assert first == second
     assert json.loads(first)["divergence"] is None
+
+
+def in_a_shell(command: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    line = command.replace("SIM", f"{sys.executable} -m simulation")
+    return subprocess.run(
+        ["bash", "-c", line, "bash", *arguments],
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("SIM replay - <&-", 2, b"standard input: is closed"),
+        ('SIM replay "$1" > /dev/full', 2, b"cannot write the answer"),
+        ('SIM replay "$1" --json > /dev/full', 2, b"cannot write the answer"),
+        ('SIM replay "$1" --json >&-', 2, b""),
+        ('SIM replay "$1" --json | head -c 0; exit ${PIPESTATUS[0]}', 0, b""),
+    ],
+)
+def test_streams_that_are_closed_or_full(
+    journal: Path, command: str, code: int, told: bytes
+) -> None:
+    done = in_a_shell(command, str(journal))
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("name", [b"[red].jsonl", b"a[b", b"no utf-8 \xff.jsonl"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_strange_paths(journal: Path, tmp_path: Path, name: bytes, as_json: bool) -> None:
+    path = os.path.join(os.fsencode(tmp_path), name)
+    with open(path, "wb") as file:
+        file.write(journal.read_bytes())
+    arguments = [sys.executable, "-m", "simulation", "replay", path]
+    done = subprocess.run(
+        [*arguments, "--json"] if as_json else arguments,
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)["journal"]["path"] if as_json else done.stdout.decode()
+    assert name.decode("utf-8", "backslashreplace") in shown.replace("\n", "")

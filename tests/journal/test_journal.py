@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime import JournalTo, WorkerPool, WorkerPoolConfig
-from runtime.journal import JournalError, read_journal
+from runtime.journal import JournalError, Seal, read_journal
 from simulation import Fails, Modelled, SimulatedWorkerPool
 from simulation.replay import replay
+from simulation.whatif import DishonestError, what_if
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -205,3 +211,71 @@ def test_a_closed_journal_that_was_cut_off_is_refused(tmp_path: Path) -> None:
         path.write_bytes(b"".join(lines[:keep]))
         with pytest.raises(JournalError, match="cut off here"):
             read_journal(path)
+
+
+def resealed(journal: bytes, line: int, edit: Callable[[bytes], bytes]) -> bytes:
+    """Edit a line, and forge all checksums and the digest so that they are right again."""
+    bodies = [re.sub(rb',"crc":\d+}$', b"}", line) for line in journal.splitlines()]
+    bodies[line] = edit(bodies[line])
+    state = re.search(rb'"state":"([a-z]+ *)"', bodies[0])
+    assert state is not None
+    opened = bodies[0].replace(state[1], b"open".ljust(len(state[1])), 1)
+    seal = Seal(opened)
+    head = seal.header.replace(b"open".ljust(len(state[1])), state[1], 1)
+    steps = seal.lines(bodies[1:-1])
+    footer = re.sub(rb"sha256:[0-9a-f]+", seal.digest.encode(), bodies[-1])
+    return head + steps + seal.lines([footer], footer=True)
+
+
+STRANGE = [b"0", b"-1", b"1", b"3", b"1.5", b"null", b"true", b'"x"', b"[]", b"{}", b"1e400"]
+STRANGE += [b"%d" % n for n in (2**31, 2**63 - 1, 2**63, 10**25)]
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_forged_journal_is_refused_or_diverges_or_tells_its_own_truth(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("forged")
+    whole = small(folder / "run.jsonl")
+    line = data.draw(st.integers(0, whole.count(b"\n") - 2))
+    strange = data.draw(st.sampled_from(STRANGE))
+    place = data.draw(st.integers(0, 10**6))
+
+    def edit(body: bytes) -> bytes:
+        values = list(re.finditer(rb"-?\d+|null|true|false", body))
+        at = values[place % len(values)]
+        return body[: at.start()] + strange + body[at.end() :]
+
+    path = folder / "forged.jsonl"
+    path.write_bytes(resealed(whole, line, edit))
+    try:
+        found = replay(path, check=True)
+    except JournalError:
+        return
+    if found.divergence is None:  # what it says could have been, and the what-if takes it as it is
+        with contextlib.suppress(DishonestError):
+            what_if(path, max_workers=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "old", "new", "told"),
+    [
+        (0, b'"max_workers":2', b'"max_workers":99999999999', "max_workers=99999999999: must be 1"),
+        (0, b'"backoff_base_ns":', b'"backoff_base_ns":-', "backoff_base_ns=-"),
+        (1, b'"task":1', b'"task":9223372036854775808', "a journal this long has none above"),
+        (-2, b'"begun_at_ns":', b'"begun_at_ns":9', "in this order"),
+    ],
+)
+def test_what_no_host_would_say_is_refused_by_its_line(
+    tmp_path: Path, line: int, old: bytes, new: bytes, told: str
+) -> None:
+    whole = small(tmp_path / "run.jsonl")
+    lines = len(whole.splitlines())
+    number = line % lines
+    while old not in whole.splitlines()[number]:
+        number -= 1
+    forged = resealed(whole, number, lambda body: body.replace(old, new, 1))
+    (tmp_path / "forged.jsonl").write_bytes(forged)
+    with pytest.raises(JournalError, match=f"line {number + 1}.*{re.escape(told)}"):
+        replay(tmp_path / "forged.jsonl")

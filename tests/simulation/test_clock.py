@@ -215,3 +215,13 @@ def test_a_model_cannot_run_on_real_threads() -> None:
         result = pool.get_task_result(pool.submit_task("t", Modelled(1.0)))
     assert isinstance(result.error, TaskFailedError)
     assert "SimulatedWorkerPool" in str(result.error.__cause__)
+
+
+def test_time_may_pass_after_a_shutdown_with_a_cancelled_sleeper() -> None:
+    pool = SimulatedWorkerPool(WorkerPoolConfig(max_workers=2))
+    task = pool.submit_task("sleeps", lambda: current_attempt().sleep(50))
+    pool.advance(1)
+    pool.cancel(task)
+    pool.shutdown()
+    pool.advance(100)
+    assert pool.now == 101.0

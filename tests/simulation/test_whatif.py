@@ -111,6 +111,66 @@ def test_an_attempt_that_heeded_its_token_is_censored_not_short(tmp_path: Path) 
         what_if(path, task_timeout_seconds=50.0)
 
 
+def test_an_attempt_that_heeds_its_token_comes_home_in_the_simulation_too(tmp_path: Path) -> None:
+    """Else it would hold its slot for ever, and the unchanged setting would say something else."""
+    path = tmp_path / "run.jsonl"
+    config = WorkerPoolConfig(
+        max_workers=2, max_abandoned_threads=0, max_retries=0, task_timeout_seconds=None
+    )
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        pool.submit_task("long", Modelled(10))
+        pool.submit_task("heeds", lambda: current_attempt().sleep(99), timeout=1)
+        for n in range(20):
+            pool.submit_task(f"m{n}", Modelled(1))
+        pool.advance(8.5)
+        pool.abort_pending_tasks()
+        pool.wait_for_all()
+        recorded = pool.get_summary_metrics()
+    answer = what_if(path, max_workers=2)
+    assert answer.baseline["completed"].mean == recorded["completed"] == 9
+    assert answer.baseline["cancelled"].mean == recorded["cancelled"] == 12
+    assert answer.baseline["attempts"].mean == recorded["total_attempts"]
+    assert answer.fidelity.makespan_error == 0
+
+
+def test_one_that_heeds_a_cancel_is_known_for_as_long_as_it_ran(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    config = WorkerPoolConfig(max_workers=1, max_retries=0, task_timeout_seconds=None)
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        heeds = pool.submit_task("heeds", lambda: current_attempt().sleep(99))
+        pool.submit_task("after", Modelled(1))
+        pool.advance(5)
+        pool.cancel(heeds)
+        pool.wait_for_all()
+    answer = what_if(path, max_workers=2)
+    assert answer.variant["cancelled"].mean == 1
+    assert answer.unknown_attempts == 0
+
+
+def test_a_jittered_recording_is_reproduced_with_its_own_seed(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    config = WorkerPoolConfig(
+        max_workers=4, jitter="full", seed=5, backoff_base_seconds=8, backoff_max_seconds=60
+    )
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        for n in range(6):
+            pool.submit_task(f"t{n}", Modelled(1, [Fails(), Fails(), None]))
+        pool.wait_for_all()
+    answer = what_if(path, max_workers=4)
+    assert answer.fidelity.makespan_error == 0
+    assert answer.runs == 30
+
+
+def test_a_killed_run_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    record(path, tasks=20)
+    lines = path.read_bytes().splitlines(keepends=True)
+    head = lines[0].replace(b'"state":"closed    "', b'"state":"open      "')
+    path.write_bytes(head + b"".join(lines[1:25]))
+    with pytest.raises(DishonestError, match="had not ended where the journal ends"):
+        what_if(path, max_workers=4)
+
+
 def test_a_recording_that_is_not_reproduced_is_refused(tmp_path: Path) -> None:
     """An attempt that was slow for a reason outside the recording: here, a paused process."""
     path = tmp_path / "a.jsonl"
@@ -124,9 +184,9 @@ def test_a_recording_that_is_not_reproduced_is_refused(tmp_path: Path) -> None:
     recording = read_recording(journal)
     recording.done[1, 1] = msgspec.structs.replace(recording.done[1, 1], duration_ns=5 * 10**9)
     side = module._run(recording, recording.settings, 0)
-    answer = module._answer(recording, [(side, side)], {}, 0)
+    answer = module._answer(recording, side, [(side, side)], {}, 0)
     with pytest.raises(DishonestError, match=r"-50\.0% error"):
-        module._refuse_dishonest(recording, [(side, side)], answer)
+        module._refuse_dishonest(recording, side, [(side, side)], answer)
 
 
 @pytest.mark.parametrize(
