@@ -226,6 +226,7 @@ class Engine:
         dropped: what users handed in and nobody needs any more; the host lets go of it where
             their destructors may call the pool.
         feed: where late exceptions go, if anywhere.
+        unheard: those that came when nobody was there any more; the host logs them.
         decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions.
     """
 
@@ -241,6 +242,7 @@ class Engine:
         self.waiting: dict[tuple[int, int], Watch] = {}
         self.dropped: list[Any] = []
         self.feed: Feed | None = None
+        self.unheard: list[tuple[str, int, BaseException]] = []
         self._tap: Feed | None = None
         self.decide: Callable[[int, Stimulus], list[Instruction]] = self.core.handle
 
@@ -397,8 +399,12 @@ class Engine:
                 brought = payload
                 if type(stimulus) is Simultaneous:
                     brought = payload.get((number, attempt))
-                if isinstance(brought, Raised) and self.feed is not None:
-                    self.feed.late_exception(self.task_id(number), attempt, brought.error)
+                if isinstance(brought, Raised):
+                    late = self.task_id(number), attempt, brought.error
+                    if self.feed is not None:
+                        self.feed.late_exception(*late)
+                    elif self.config.enable_instrumentation:
+                        self.unheard.append(late)
             case DelayTask() | StartAttempt() | StopWorkers():
                 pass
 

@@ -23,6 +23,7 @@ from typing import Final
 from runtime.core.records import AttemptFailed, Transition
 from runtime.core.states import Cause, TaskState
 from runtime.errors import TaskCancelledError
+from runtime.failures import told
 from runtime.observers import Detail
 from runtime.view import PoolView
 
@@ -62,20 +63,7 @@ class LogObserver:
 
     def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
         """Write a line with the traceback; a function that heeded its token is no news."""
-        level = logging.DEBUG if isinstance(error, TaskCancelledError) else logging.WARNING
-        _log.log(
-            level,
-            "attempt %d of %s had been abandoned and raised %r",
-            attempt,
-            task_id,
-            error,
-            exc_info=error,
-            extra={
-                "pool": self._view.name,
-                "task_id": task_id,
-                "attempt": attempt,
-            },
-        )
+        log_late_exception(self._view.name, task_id, attempt, error)
 
     def close(self) -> None:
         """Nothing to do."""
@@ -130,3 +118,24 @@ def _describe(transition: Transition) -> tuple[int, str]:
     if transition.abandoned:
         return logging.WARNING, f"{what}; the attempt was abandoned"
     return level, what
+
+
+def log_late_exception(pool: str, task_id: str, attempt: int, error: BaseException) -> None:
+    """Write a line with the traceback; a function that heeded its token is no news.
+
+    Args:
+        pool: the pool's name.
+        task_id: whose attempt it was.
+        attempt: its number.
+        error: what it raised.
+    """
+    level = logging.DEBUG if isinstance(error, TaskCancelledError) else logging.WARNING
+    _log.log(
+        level,
+        "attempt %d of %s had been abandoned and raised %s",
+        attempt,
+        task_id,
+        told(error),
+        exc_info=error,
+        extra={"pool": pool, "task_id": task_id, "attempt": attempt},
+    )

@@ -186,6 +186,8 @@ class Relay:
         self._signal.acquire()
         self._finishing = False
         self._closed = False
+        self._done = allocate_lock()  # released when everything is delivered and closed
+        self._done.acquire()
         self.observer_errors = 0
         engine.feed = self
 
@@ -223,17 +225,18 @@ class Relay:
         if not self._threaded:
             return
         if self._thread is None:
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run,
                 name=f"{self._engine.config.name}-observers",
                 daemon=True,
             )
             self._idle = False
             try:
-                self._thread.start()
+                thread.start()
             except RuntimeError:  # the system is out of threads: the next fact tries again
-                self._thread = None
                 self._idle = True
+            else:
+                self._thread = thread
         elif self._idle:
             self._idle = False
             with suppress(RuntimeError):
@@ -254,6 +257,8 @@ class Relay:
                 signal.acquire()
             self._idle = False
         self._close()
+        with suppress(RuntimeError):
+            signal.release()  # for another one, where a signal handler raised in our start
 
     def flush(self) -> bool:
         """Deliver what is there.
@@ -313,8 +318,10 @@ class Relay:
         if thread is None:
             self._close()
         elif thread is not threading.current_thread():
-            thread.join(seconds)
-            return not thread.is_alive()
+            # not Thread.join, which takes a thread for stopped when it is interrupted
+            if not self._done.acquire(True, min(seconds, threading.TIMEOUT_MAX)):
+                return False
+            self._done.release()  # for the next who joins
         return True
 
     def _close(self) -> None:
@@ -335,6 +342,7 @@ class Relay:
             self._sinks = []
             self._ask_detail()
             self._engine.feed = None
+            self._done.release()
 
     def _detach(self, observer: Observer) -> None:
         self.observer_errors += 1

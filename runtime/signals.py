@@ -58,8 +58,12 @@ class stop_on_signals:  # noqa: N801  # used like a function, as contextlib.supp
                 "stop_on_signals was entered in another thread than the main one: only that one "
                 "may say what a signal does; enter it there"
             )
-        for one in self._signals:
-            self._before[one] = signal.signal(one, self._handle)
+        try:
+            for one in self._signals:
+                self._before[one] = signal.signal(one, self._handle)
+        except BaseException:  # SIGKILL, for one
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -77,6 +81,9 @@ class stop_on_signals:  # noqa: N801  # used like a function, as contextlib.supp
         self.seen.append(signal.Signals(signum))
         if len(self.seen) == 1:
             self._pool.shutdown(wait=False)  # waits for nothing, so a handler may call it
+            outer = getattr(self._before.get(signal.Signals(signum)), "__self__", None)
+            if isinstance(outer, stop_on_signals):  # of another pool
+                outer._handle(signum, frame)
         else:
             error = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(128 + signum)
             interrupts.interrupt(error, frame)

@@ -23,13 +23,9 @@ that: see ``runtime.interrupts``.
 from __future__ import annotations
 
 import _thread
-import atexit
 import logging
-import os
-import sys
 import threading
 import time
-import weakref
 from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable
@@ -39,7 +35,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from runtime import interrupts
+from runtime import interrupts, processes
 from runtime.attempt import here
 from runtime.config import seconds_to_ns
 from runtime.core.errors import InvalidTransition, TimeWentBack
@@ -55,9 +51,10 @@ from runtime.core.records import (
     StopWorkers,
     TimeElapsed,
 )
-from runtime.engine import Engine, Extra, Job, Raised, Watch, after_fork_in_child
-from runtime.errors import ForkedPoolError, PoolBrokenError, ReentrantCallError
+from runtime.engine import Engine, Extra, Job, Raised, Watch
+from runtime.errors import PoolBrokenError, ReentrantCallError
 from runtime.failures import describe, without_this_frame
+from runtime.logs import log_late_exception
 from runtime.observers import InContext, Relay
 
 __all__ = ["ThreadHost"]
@@ -107,12 +104,14 @@ class ThreadHost:
         self._clock_thread: threading.Thread | None = None
         self._clock_signal = allocate_lock()
         self._clock_signal.acquire()
+        self._clock_done = allocate_lock()
+        self._clock_done.acquire()
         self._exit_signal = allocate_lock()
         self._exit_signal.acquire()
         self._waiting: set[Watch] = set()
         self._enter = self._make_enter()
         self._retry_on = engine.config.retry_on
-        _hosts.add(self)
+        processes.register(self)
 
     def observe(self, relay: Relay, *, measure_cpu: bool, in_context: InContext | None) -> None:
         """Serve observers; measuring CPU time costs 1 us an attempt."""
@@ -389,6 +388,7 @@ class ThreadHost:
         origin = self._origin_ns
         enter = self._enter
         get = self._queue.get
+        unheard = self.engine.unheard
         cpu: int | None = None
         here.host = self
         while True:
@@ -430,12 +430,20 @@ class ThreadHost:
                 payload = value
                 value = None
             if self.refusal is not None:
-                _leave_child(self.refusal, payload)
+                processes.leave_child(self.refusal, payload)
             item = enter(stimulus, payload, True)
+            if unheard:
+                self._tell_unheard()
             if item is None:
                 job = fn = args = kwargs = context = payload = None  # type: ignore[assignment]
         self.held(partial(self._threads.pop, me, None))
         _signal(self._exit_signal)
+
+    def _tell_unheard(self) -> None:
+        """Log what abandoned attempts raised after the observers had gone."""
+        while self.engine.unheard:
+            task_id, attempt, error = self.engine.unheard.pop()
+            log_late_exception(self.engine.config.name, task_id, attempt, error)
 
     def _let_one_go(self) -> None:
         """An abandoned attempt came back: a worker is one too many where its slot was replaced."""
@@ -457,16 +465,20 @@ class ThreadHost:
     def _need_clock_thread(self) -> None:
         _signal(self._clock_signal)  # also for one that is only now started: it looks at once
         if self._clock_thread is None and not self._stopped:
-            self._clock_thread = threading.Thread(
+            self._clock_thread = thread = threading.Thread(
                 target=self._keep_time,
                 name=f"{self.engine.config.name}-clock",
                 daemon=True,
             )
             try:
-                self._clock_thread.start()
-            except RuntimeError:  # the system is out of threads: the next decision tries again,
-                self._clock_thread = None  # and whoever waits keeps the time until then
-                self._wake_at = _NEVER
+                thread.start()
+            except BaseException as error:
+                if thread.ident is None:
+                    self._clock_thread = None
+                    self._wake_at = _NEVER
+                # out of threads: the next decision tries again, and who waits keeps the time
+                if not isinstance(error, RuntimeError):
+                    raise
 
     def _keep_time(self) -> None:
         """Wait for the next deadline; take the inbox along when asked to."""
@@ -479,6 +491,8 @@ class ThreadHost:
                 self._enter(TimeElapsed(), None, False)
             if self._inbox:
                 self._enter(None, None, False)
+        _signal(self._clock_done)
+        _signal(self._clock_signal)  # for another one, where a signal handler raised in our start
 
     # ------------------------------------------------------------ waiting
 
@@ -556,8 +570,10 @@ class ThreadHost:
         clock_thread = self._clock_thread
         if clock_thread is not None and clock_thread is not threading.current_thread():
             _signal(self._clock_signal)
+            self._clock_done.acquire()  # first: one may not join a thread that is being started
+            _signal(self._clock_done)
             clock_thread.join()
-        _hosts.discard(self)
+        processes.unregister(self)
         return stuck
 
     def _join_relay(self, give_up_at: int | None) -> None:
@@ -588,6 +604,11 @@ class ThreadHost:
             with suppress(RuntimeError):  # the interpreter exits, and leave() is called
                 _thread.start_new_thread(self.decide, (DrainRequested(),))
 
+    def refuse(self, error: Exception) -> None:
+        """Take part in nothing more: this is a forked child, whose threads are in the parent."""
+        self.refusal = error
+        self._lock = processes.Refused(error)  # it may have been taken when we forked
+
     def leave(self, give_up_at: float) -> None:
         """The interpreter exits: give what runs until an instant, then leave it behind."""
         if self._stopped:
@@ -614,41 +635,9 @@ class ThreadHost:
         self.close(_until(give_up_at))
 
 
-class _Refused:
-    """Stands in for the lock in a forked child."""
-
-    __slots__ = ("_error",)
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def __enter__(self) -> None:
-        raise self._error
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-
 def _until(instant: float) -> int:
     """The nanoseconds from now to an instant of ``time.monotonic``, 0 where it has passed."""
     return max(0, round((instant - time.monotonic()) * 1e9))
-
-
-def _leave_child(refusal: Exception, payload: Any) -> None:
-    """End a process that was forked by a task and has come back from it: nothing of its pool is
-    here. Does nothing elsewhere.
-    """
-    if isinstance(refusal, ForkedPoolError):
-        code = 1
-        error = payload.error if isinstance(payload, Raised) else None
-        if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        else:
-            _log.critical("a task forked this process and returned in it: it ends here")
-        with suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
 
 
 def _decide_nothing(now_ns: int, stimulus: Stimulus) -> list[Instruction]:
@@ -667,31 +656,3 @@ def _signal(lock: LockType) -> None:
     """Release a lock that serves as a signal; it may be released already."""
     with suppress(RuntimeError):
         lock.release()
-
-
-# ---------------------------------------------------------------- the process
-
-_hosts: weakref.WeakSet[ThreadHost] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    after_fork_in_child()
-    for host in list(_hosts):
-        host.refusal = ForkedPoolError(
-            f"the pool {host.engine.config.name!r} was made before this process was forked; its "
-            f"threads are in the parent: make a new pool in the child"
-        )
-        host._lock = _Refused(host.refusal)  # it may have been taken when we forked
-    _hosts.clear()
-
-
-def _at_exit() -> None:
-    hosts = list(_hosts)
-    now = time.monotonic()
-    for host in hosts:
-        host.leave(now + host.engine.config.exit_grace_seconds)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_at_exit)

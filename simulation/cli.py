@@ -182,8 +182,9 @@ def _what_if(
 @click.argument("scenario")
 @_runs
 @_seed
+@click.option("--force", is_flag=True, help="Answer also where some tasks never end.")
 @_json
-def run(scenario: str, runs: int | None, seed: int, as_json: bool) -> int:
+def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) -> int:
     """Simulate the synthetic workload of SCENARIO, a TOML file.
 
     \b
@@ -199,16 +200,27 @@ def run(scenario: str, runs: int | None, seed: int, as_json: bool) -> int:
     settings = read.config.core_settings()
     wanted = runs or (DEFAULT_RUNS if read.workload.random else 1)
     replications = []
+    unfinished = 0
     for index in range(wanted):
-        replications.append(measure(simulate(read.workload, settings, seed + index)))
+        done = simulate(read.workload, settings, seed + index)
+        replications.append(measure(done))
+        unfinished = max(unfinished, done.unfinished)
         _progress(index + 1, wanted)
     outcome = intervals(replications)
-    if as_json:
-        _print_json({**outcome, "runs": wanted, "seed": seed})
-    else:
-        from simulation.render import show_outcome  # noqa: PLC0415  # start-up time
+    if not unfinished or force:
+        if as_json:
+            _print_json({**outcome, "runs": wanted, "seed": seed})
+        else:
+            from simulation.render import show_outcome  # noqa: PLC0415  # start-up time
 
-        show_outcome(_console(), outcome, wanted, seed)
+            show_outcome(_console(), outcome, wanted, seed, random=read.workload.random)
+    if unfinished and not force:
+        _warn(
+            f"refused: up to {unfinished} of {read.workload.tasks} tasks never end: attempts that "
+            f"never return hold the workers, or there is no timeout; what the others come to would "
+            f"mislead (--force answers anyway)"
+        )
+        return REFUSED
     return FINE
 
 

@@ -27,6 +27,7 @@ from simulation.models import Modelled, ended
 __all__ = ["ModelledError", "NothingLeftError", "VirtualHost"]
 
 _T = TypeVar("_T")
+_END: Final = 1 << 62
 
 
 class NothingLeftError(RuntimeError):
@@ -230,7 +231,19 @@ class VirtualHost:
         return watch.done
 
     def advance(self, duration_ns: int) -> None:
-        """Let time pass."""
+        """Let time pass.
+
+        Raises:
+            RuntimeError: a task calls it.
+            ValueError: time would go past its end.
+        """
+        if self._current is not None:
+            raise RuntimeError(
+                "advance() was called by a task: time passes for it when it sleeps, with "
+                "current_attempt().sleep(seconds)"
+            )
+        if self._time.now + duration_ns >= _END:
+            raise ValueError("virtual time ends 146 years after the pool was made")
         self._time.run(None, self._time.now + duration_ns)
         self.flush()
 

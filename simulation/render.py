@@ -112,7 +112,9 @@ def show_what_if(console: Console, answer: WhatIf) -> None:
             _interval(answer.difference[name], unit, difference=True),
         )
     console.print(table)
-    console.print(_footnote(answer.runs, answer.seed), style="dim", highlight=False)
+    console.print(
+        _footnote(answer.runs, answer.seed, random=answer.random), style="dim", highlight=False
+    )
     if answer.drawn_attempts:
         console.print(
             f"{answer.drawn_attempts:,.1f} attempts a run are not in the recording and were drawn "
@@ -122,7 +124,9 @@ def show_what_if(console: Console, answer: WhatIf) -> None:
         )
 
 
-def show_outcome(console: Console, outcome: dict[str, Interval], runs: int, seed: int) -> None:
+def show_outcome(
+    console: Console, outcome: dict[str, Interval], runs: int, seed: int, *, random: bool
+) -> None:
     """Show what a scenario comes to."""
     table = Table("", "outcome")
     table.columns[1].justify = "right"
@@ -130,10 +134,10 @@ def show_outcome(console: Console, outcome: dict[str, Interval], runs: int, seed
         title, unit = _TITLES[name]
         table.add_row(title, _interval(outcome[name], unit))
     console.print(table)
-    console.print(_footnote(runs, seed), style="dim", highlight=False)
+    console.print(_footnote(runs, seed, random=random), style="dim", highlight=False)
 
 
-def _footnote(runs: int, seed: int) -> str:
+def _footnote(runs: int, seed: int, *, random: bool) -> str:
     if runs == 1:
-        return "one run: nothing in it is random" if seed == 0 else f"one run, seed {seed}"
+        return f"one run, seed {seed}" if random else "one run: nothing in it is random"
     return f"means over {runs} replications, seeds {seed} to {seed + runs - 1}, with 95% intervals"

@@ -65,7 +65,7 @@ class Fidelity:
     Args:
         makespan_error: (simulated - recorded) / recorded.
         recorded_makespan_seconds: in the recording.
-        simulated_makespan_seconds: simulated under the recorded setting, the mean of the runs.
+        simulated_makespan_seconds: simulated under the recorded setting, with its own seed.
     """
 
     makespan_error: float
@@ -87,6 +87,7 @@ class WhatIf:
         seed: the first of their seeds.
         drawn_attempts: attempts a run that the recording does not have, so they were drawn.
         unknown_attempts: attempts of which the recording cannot know how long they take.
+        random: whether another seed would have given another answer.
     """
 
     fidelity: Fidelity
@@ -98,6 +99,7 @@ class WhatIf:
     seed: int
     drawn_attempts: float
     unknown_attempts: int
+    random: bool
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -242,7 +244,10 @@ def _answer(
     baseline = intervals([base.measures for base, _ in pairs])
     recorded = measure(recording.run)["makespan_seconds"]
     simulated = unchanged.measures["makespan_seconds"]
-    error = (simulated - recorded) / recorded if recorded else math.nan
+    if recorded:
+        error = (simulated - recorded) / recorded
+    else:
+        error = 0.0 if simulated == 0 else math.nan
     return WhatIf(
         fidelity=Fidelity(error, recorded, simulated),
         baseline=baseline,
@@ -258,6 +263,7 @@ def _answer(
         seed=seed,
         drawn_attempts=sum(variant.drawn for _, variant in pairs) / len(pairs),
         unknown_attempts=max(variant.unknown for _, variant in pairs),
+        random=any(base.random or variant.random for base, variant in pairs),
     )
 
 

@@ -122,6 +122,11 @@ class SyntheticWorkload:
         """Whether another seed gives another run."""
         return True
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks come in all."""
+        return self._ends[-1] if self._ends else 0
+
     def arrivals(self, seed: int) -> Iterator[Arrival]:
         """What comes from outside, in the order of time."""
         if len(self._batches) == 1:

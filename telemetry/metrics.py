@@ -130,6 +130,7 @@ class PoolMetrics:
         if self._view is not None:
             self._last = self._view.present()
             self._view = None
+            _collector_of(self._registry).retire(self)
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Count what changed."""
@@ -273,42 +274,69 @@ def _version() -> str:
 # ---------------------------------------------------------------- the registry's side
 
 
+_Values = dict[str, dict[tuple[str, ...], "float | _Histogram"]]
+
+
 class _PoolsCollector(Collector):
     """All pools of one registry."""
 
     def __init__(self) -> None:
         self._pools: list[PoolMetrics] = []
-        self._lock = threading.Lock()  # guards the list
+        self._past: _Values = defaultdict(dict)  # of closed pools, added up
+        self._lock = threading.Lock()  # guards both
 
     def add(self, pool: PoolMetrics) -> None:
+        """Export a pool from now on."""
         with self._lock:
             self._pools.append(pool)
+
+    def retire(self, pool: PoolMetrics) -> None:
+        """Keep what a closed pool has counted, and let go of it."""
+        with self._lock:
+            if pool in self._pools:
+                self._pools.remove(pool)
+                _add(self._past, pool)
 
     def describe(self) -> list[Metric]:
         """Nothing: asked for before there are pools."""
         return []
 
     def collect(self) -> Iterator[Metric]:
+        values: _Values = defaultdict(dict)
         with self._lock:
             pools = list(self._pools)
-        values: dict[str, dict[tuple[str, ...], float | _Histogram]] = defaultdict(dict)
+            for name, series in self._past.items():
+                for labels, value in series.items():
+                    _add_one(values[name], name, labels, value)
         for pool in pools:
-            for name, labels, value in pool.read():
-                series = values[name]
-                if isinstance(value, _Histogram):
-                    total = series.setdefault(
-                        labels, _Histogram([b / _NS for b in value.bounds_ns])
-                    )
-                    assert isinstance(total, _Histogram)
-                    total.add(value)
-                elif METRICS[name].kind == "counter":
-                    before = series.get(labels, 0)
-                    assert not isinstance(before, _Histogram)
-                    series[labels] = before + value
-                else:
-                    series[labels] = value
+            _add(values, pool)
         for name, metric in METRICS.items():
             yield _family(name, metric.kind, metric.labels, metric.help, values[name])
+
+
+def _add(values: _Values, pool: PoolMetrics) -> None:
+    for name, labels, value in pool.read():
+        _add_one(values[name], name, labels, value)
+
+
+def _add_one(
+    series: dict[tuple[str, ...], float | _Histogram],
+    name: str,
+    labels: tuple[str, ...],
+    value: float | _Histogram,
+) -> None:
+    if isinstance(value, _Histogram):
+        total = series.get(labels)
+        if total is None:
+            total = series[labels] = _Histogram([b / _NS for b in value.bounds_ns])
+        assert isinstance(total, _Histogram)
+        total.add(value)
+    elif METRICS[name].kind == "counter":
+        before = series.get(labels, 0)
+        assert not isinstance(before, _Histogram)
+        series[labels] = before + value
+    else:
+        series[labels] = value
 
 
 def _family(

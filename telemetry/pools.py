@@ -51,6 +51,7 @@ class Telemetry:
         registry: CollectorRegistry | None = REGISTRY,
         relation: Relation = "child",
     ) -> None:
+        self._attached = False
         self._parts: list[PoolMetrics | PoolSpans] = []
         if registry is not None:
             self._parts.append(PoolMetrics(registry))
@@ -61,7 +62,16 @@ class Telemetry:
             self.submitted, self.begin = spans.submitted, spans.begin
 
     def attach(self, view: PoolView) -> None:
-        """Get to know the pool."""
+        """Get to know the pool.
+
+        Raises:
+            RuntimeError: it knows one already.
+        """
+        if self._attached:
+            raise RuntimeError(
+                "this Telemetry watches another pool already: give each pool one of its own"
+            )
+        self._attached = True
         for part in self._parts:
             part.attach(view)
 

@@ -373,12 +373,16 @@ def _exception_event(
 ) -> Event:
     try:
         message = str(error)
-    except Exception:
+    except BaseException:  # of the user's: whatever it is, it is told here
         message = "<its str() raises>"
+    try:
+        stack = "".join(traceback.format_exception(error))
+    except BaseException:
+        stack = "<it cannot be formatted>"
     recorded = {
         "exception.type": type_name(error),
         "exception.message": message,
-        "exception.stacktrace": "".join(traceback.format_exception(error)),
+        "exception.stacktrace": stack,
         **(attributes or {}),
     }
     return Event("exception", recorded, at_ns)

@@ -366,3 +366,33 @@ def test_strange_paths(journal: Path, tmp_path: Path, name: bytes, as_json: bool
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)["journal"]["path"] if as_json else done.stdout.decode()
     assert name.decode("utf-8", "backslashreplace") in shown.replace("\n", "")
+
+
+NEVER_ENDS = """
+[pool]
+max_workers = 2
+max_abandoned_threads = 0
+task_timeout_seconds = 5
+max_retries = 0
+[[tasks]]
+count = 2
+duration = inf
+[[tasks]]
+count = 10
+duration = 1
+"""
+
+
+def test_a_scenario_in_which_tasks_never_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "never.toml"
+    path.write_text(NEVER_ENDS)
+    bad(simulation("run", str(path), "--runs", "1"), 3, "10 of 12 tasks never end")
+    forced = simulation("run", str(path), "--runs", "1", "--force", "--json")
+    assert forced.returncode == 0
+    assert json.loads(forced.stdout)["completed"]["mean"] == 0
+
+
+def test_one_run_of_what_is_random_says_its_seed(tmp_path: Path) -> None:
+    path = tmp_path / "random.toml"
+    path.write_text("[[tasks]]\ncount = 9\nduration = {exponential = {mean = 1}}")
+    assert "one run, seed 0" in simulation("run", str(path), "--runs", "1").stdout

@@ -225,3 +225,15 @@ def test_time_may_pass_after_a_shutdown_with_a_cancelled_sleeper() -> None:
     pool.shutdown()
     pool.advance(100)
     assert pool.now == 101.0
+
+
+def test_time_is_let_pass_from_outside_and_not_past_its_end() -> None:
+    pool = SimulatedWorkerPool(WorkerPoolConfig(max_workers=1, max_retries=0))
+    task = pool.submit_task("t", lambda: pool.advance(1))
+    error = pool.get_task_result(task).error
+    assert error is not None
+    assert "called by a task" in str(error)
+    for _ in range(4):
+        pool.advance(1e9)
+    with pytest.raises(ValueError, match="virtual time ends"):
+        pool.advance(1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -9,6 +10,7 @@ import pickle
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from runtime.core.records import Transition
 from runtime.journal import read_journal
 from telemetry import Telemetry
 from tests.threads.conftest import MakePool
-from tests.threads.helpers import DEADLINE, in_threads, run_script
+from tests.threads.helpers import DEADLINE, in_threads, run_script, until
 
 # ---------------------------------------------------------------- waits inside tasks
 
@@ -472,3 +474,83 @@ def test_what_is_pickled_keeps_its_cause(make_pool: MakePool) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy.__cause__) is ValueError
     assert str(copy) == str(error)
+
+
+# ---------------------------------------------------------------- late, or not at all
+
+
+def test_a_late_exception_is_told_also_after_the_shutdown(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = threading.Event()
+    pool = WorkerPool(WorkerPoolConfig(max_retries=0, task_timeout_seconds=0.05))
+
+    def fails_late() -> None:
+        gate.wait()
+        raise LookupError("the late one")
+
+    pool.submit_task("t", fails_late)
+    pool.shutdown()
+    with caplog.at_level(logging.WARNING, "twinclock"):
+        gate.set()
+        until(lambda: "the late one" in caplog.text)
+
+
+def test_who_joins_after_an_interrupted_join_waits_too() -> None:
+    gate, closed = threading.Event(), threading.Event()
+
+    class Slow(Observing):
+        def close(self) -> None:
+            gate.wait()
+            closed.set()
+
+    config = WorkerPoolConfig(exit_grace_seconds=DEADLINE)
+    pool = WorkerPool(config, observers=[Slow()])  # type: ignore[list-item]
+    pool.get_task_result(pool.submit_task("t", int), DEADLINE)
+    first = threading.Thread(target=pool.shutdown)
+    first.start()
+    relay = pool._relay
+    assert relay is not None
+    assert not relay.join(0.01)  # as one that was interrupted
+    gate.set()
+    pool.shutdown()
+    assert closed.is_set()
+    first.join(DEADLINE)
+
+
+def test_one_bad_pool_at_exit_does_not_keep_the_others_from_being_left(tmp_path: Path) -> None:
+    code = """
+import sys
+from runtime import *
+pools = [WorkerPool(journal=f"{sys.argv[1]}/{n}") for n in range(3)]
+for pool in pools:
+    pool.submit_task("t", int)
+def bad(*_):
+    raise ZeroDivisionError
+pools[1]._host.leave = bad
+"""
+    run_script(code, str(tmp_path))
+    assert [read_journal(tmp_path / str(n)).complete for n in (0, 2)] == [True, True]
+
+
+def test_one_telemetry_watches_one_pool(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = Telemetry(registry=CollectorRegistry())
+    with WorkerPool(observers=[telemetry]), WorkerPool(observers=[telemetry]) as second:
+        assert second.get_summary_metrics()["observer_errors"] == 1
+    assert "give each pool one of its own" in caplog.text
+
+
+def test_closed_pools_are_added_up_and_let_go_of() -> None:
+    registry = CollectorRegistry()
+    pools: list[weakref.ref[Telemetry]] = []
+    for _ in range(5):
+        telemetry = Telemetry(registry=registry)
+        pools.append(weakref.ref(telemetry))
+        with WorkerPool(observers=[telemetry]) as pool:
+            pool.submit_task("t", int)
+        del telemetry, pool
+    gc.collect()
+    labels = {"pool": "pool", "group": "default", "outcome": "ok"}
+    assert registry.get_sample_value("workerpool_tasks_finished_total", labels) == 5
+    assert registry.get_sample_value("workerpool_task_duration_seconds_count", labels) == 5
+    assert [pool() for pool in pools] == [None] * 5

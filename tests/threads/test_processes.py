@@ -412,6 +412,33 @@ thread = threading.Thread(target=elsewhere); thread.start(); thread.join()
     assert "enter it there" in run_script(START + code).stdout
 
 
+def test_a_signal_that_nobody_may_handle_leaves_the_others_as_they_were() -> None:
+    code = """
+with WorkerPool(config()) as pool:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with stop_on_signals(pool, [signal.SIGTERM, signal.SIGKILL]):
+            pass
+    except OSError:
+        print("refused")
+    assert signal.getsignal(signal.SIGTERM) is before
+"""
+    assert run_script(START + code).stdout.splitlines() == ["refused"]
+
+
+def test_nested_pools_all_drain() -> None:
+    code = """
+with WorkerPool(config()) as p, stop_on_signals(p), WorkerPool(config()) as q, stop_on_signals(q):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for pool in (p, q):
+        try:
+            pool.submit_task("too late", int)
+        except PoolClosedError:
+            print("drained")
+"""
+    assert run_script(START + code).stdout.splitlines() == ["drained"] * 2
+
+
 CALLS_BACK = """
 logging.getLogger("twinclock").setLevel(logging.CRITICAL + 1)
 told = []
