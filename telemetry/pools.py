@@ -26,6 +26,7 @@ class Telemetry:
         tracer_provider: where spans go; ``None`` makes none.
         registry: where metrics are exported, ``None`` for none; several pools may share one.
         relation: how a task's span stands to its submitter's: ``child``, ``link`` or ``none``.
+        queue_spans: whether each wait of an attempt for a worker is a span, too.
 
     Raises:
         ValueError: an unknown relation.
@@ -50,13 +51,14 @@ class Telemetry:
         tracer_provider: TracerProvider | None = None,
         registry: CollectorRegistry | None = REGISTRY,
         relation: Relation = "child",
+        queue_spans: bool = False,
     ) -> None:
         self._attached = False
         self._parts: list[PoolMetrics | PoolSpans] = []
         if registry is not None:
             self._parts.append(PoolMetrics(registry))
         if tracer_provider is not None:
-            spans = PoolSpans(tracer_provider, relation)
+            spans = PoolSpans(tracer_provider, relation, queue_spans)
             self._parts.append(spans)
             # with these a pool takes it for one that has to be where users' code is
             self.submitted, self.begin = spans.submitted, spans.begin

@@ -45,6 +45,8 @@ _OUTCOME: Final = {
     TaskState.CANCELLED: "cancelled",
 }
 _NS: Final = 1e9
+#: Sets the ids of an attempt's queue span apart from its own.
+_QUEUE: Final = 1 << 31
 
 
 class _CurrentSpan(trace.Span):
@@ -122,9 +124,15 @@ class PoolSpans:
         provider: where they go: its sampler, its resource, its span processors (whose ``on_end``
             alone is called).
         relation: how a task's span stands to its submitter's.
+        queue_spans: whether each wait of an attempt for a worker is a span, too.
     """
 
-    def __init__(self, provider: TracerProvider, relation: Relation = "child") -> None:
+    def __init__(
+        self,
+        provider: TracerProvider,
+        relation: Relation = "child",
+        queue_spans: bool = False,
+    ) -> None:
         if relation not in ("child", "link", "none"):
             raise ValueError(f"relation={relation!r}: must be child, link or none")
         tracer = provider.get_tracer("twinclock")
@@ -134,6 +142,7 @@ class PoolSpans:
         self._resource = provider.resource
         self._scope = InstrumentationScope("twinclock")
         self._relation = relation
+        self._queue_spans = queue_spans
         self._tasks: dict[int, _Task] = {}
         self._running: dict[tuple[int, int], _CurrentSpan] = {}
         self._view: PoolView | None = None
@@ -225,6 +234,8 @@ class PoolSpans:
             task.spec = t.detail
             task.submitted_ns = task.since_ns = t.at_ns
             return
+        if self._queue_spans and t.before == TaskState.READY and t.after != TaskState.READY:
+            self._end_wait(t, task)
         if t.after == TaskState.RUNNING:
             task.waited_ns = t.at_ns - task.since_ns
             task.slot, task.attempts = t.slot, t.attempt
@@ -298,6 +309,21 @@ class PoolSpans:
             events,
             links,
             status,
+            task.since_ns,
+            t.at_ns,
+        )
+
+    def _end_wait(self, t: Transition, task: _Task) -> None:
+        assert task.spec is not None
+        attempt = task.attempts + 1
+        self._export(
+            f"queue {task.spec.group}",
+            self._attempt_context(task, t.task, attempt | _QUEUE),
+            task.context,
+            {"workerpool.attempt.number": attempt},
+            [],
+            [],
+            Status(StatusCode.UNSET),
             task.since_ns,
             t.at_ns,
         )

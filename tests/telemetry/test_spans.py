@@ -200,3 +200,25 @@ def test_a_provider_that_raises_stops_nothing(caplog: pytest.LogCaptureFixture) 
         assert all(result.success for result in pool.wait_for_all())
     told = [record for record in caplog.records if "observer" in record.message]
     assert len(told) == 2
+
+
+def test_each_wait_for_a_worker_is_a_span_where_asked_for(kind: type[WorkerPool]) -> None:
+    traces, exporter = provider()
+
+    def work() -> None:
+        if current_attempt().number == 1:
+            raise ConnectionError("try again")
+
+    config = WorkerPoolConfig(backoff_base_seconds=0.01)
+    telemetry = Telemetry(tracer_provider=traces, registry=None, queue_spans=True)
+    with kind(config, observers=[telemetry]) as pool:
+        assert pool.get_task_result(pool.submit_task("t", work, group="g")).success
+    (task,) = by_name(exporter, "task g")
+    attempts = by_name(exporter, "attempt g")
+    waits = by_name(exporter, "queue g")
+    assert [w.attributes["workerpool.attempt.number"] for w in waits] == [1, 2]
+    assert [w.parent.span_id for w in waits] == [task.context.span_id] * 2
+    assert [w.end_time for w in waits] == [a.start_time for a in attempts]
+    assert waits[0].start_time == task.start_time
+    assert waits[1].start_time > attempts[0].end_time
+    assert len({s.context.span_id for s in exporter.get_finished_spans()}) == 5
