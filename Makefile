@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint types layers bench docs dashboards clean
+.PHONY: help demo test install lint types layers bench docs dashboards observe clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,9 +38,11 @@ docs: .venv/.docs  ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-dashboards: .venv/.base  ## build the Grafana dashboards (they come with the telemetry package)
-	@if [ -f dashboards/build.py ]; then $(BIN)/python dashboards/build.py; \
-	else echo "there are no dashboards yet: they come with the telemetry package"; exit 1; fi
+dashboards: .venv/.dashboards  ## build the Grafana dashboards and the Prometheus rules
+	@$(BIN)/python -m dashboards.build
+
+observe: .venv/.base  ## run a demo with its metrics, scraped where a Prometheus is there
+	@$(BIN)/python examples/observe.py
 
 clean:  ## remove what the targets made
 	rm -rf .venv .venvs docs/_build out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
@@ -60,6 +62,10 @@ clean:  ## remove what the targets made
 .venv/.dev: .venv/.base
 	@echo "setting up .venv for development ..."
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/.dashboards: .venv/.base
+	@$(PIP) --editable '.[dashboards]'
 	@touch $@
 
 .venv/.docs: .venv/.base
