@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint types layers bench docs dashboards observe clean
+.PHONY: help demo test install lint types layers bench docs dashboards compare observe clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ docs: .venv/.docs  ## build the documentation into docs/_build/html
 
 dashboards: .venv/.dashboards  ## build the Grafana dashboards and the Prometheus rules
 	@$(BIN)/python -m dashboards.build
+
+compare: .venv/.base  ## the demo's run and three variants of it, over each other in a Prometheus
+	@test -f out/demo.jsonl || { echo "there is no out/demo.jsonl yet: make demo"; exit 1; }
+	@$(BIN)/python examples/compare.py out/demo.jsonl
 
 observe: .venv/.base  ## run a demo with its metrics, scraped where a Prometheus is there
 	@$(BIN)/python examples/observe.py

@@ -10,6 +10,7 @@ import argparse
 import logging
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--prometheus-port", type=int, default=9090)
     parser.add_argument("--seconds", type=float, default=None, help="end by itself after a while")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: the server goes with us
     logging.getLogger("twinclock").setLevel(logging.CRITICAL)  # it fails on purpose
     over = threading.Event()
     traffic = Traffic(REGISTRY)

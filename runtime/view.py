@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-from runtime.core import CoreSettings
+from runtime.core import Core, CoreSettings
 from runtime.core.records import TaskSubmitted
 from runtime.core.states import TaskState
 from runtime.host import Host
 
-__all__ = ["PoolView", "Present"]
+__all__ = ["PoolView", "Present", "present"]
 
 
 @dataclass(frozen=True)
@@ -95,33 +94,45 @@ class PoolView:
 
     def present(self) -> Present:
         """The pool at this instant; one consistent look."""
-        rejected, journal_errors, observer_errors = self._tallies()
-        return self._host.held(partial(self._look, rejected, journal_errors, observer_errors))
+        tallies = self._tallies()
+        host = self._host
+        return host.held(lambda: present(host.engine.core, host.now_ns(), tallies))
 
-    def _look(self, rejected: dict[str, int], journal_errors: int, observer_errors: int) -> Present:
-        core = self._host.engine.core
-        ready: list[int] = []
-        running: list[int] = []
-        delayed = 0
-        for number in core.live():
-            task = core.task(number)
-            if task is None:
-                continue
-            if task.state == TaskState.READY:
-                ready.append(task.ready_at_ns)
-            elif task.state == TaskState.RUNNING:
-                running.append(task.attempt_at_ns)
-            else:
-                delayed += 1
-        return Present(
-            now_ns=self._host.now_ns(),
-            ready=len(ready),
-            delayed=delayed,
-            oldest_ready_at_ns=min(ready, default=None),
-            running_since_ns=running,
-            idle=core.settings.max_workers - core.busy,
-            abandoned=core.abandoned,
-            rejected=rejected,
-            journal_errors=journal_errors,
-            observer_errors=observer_errors,
-        )
+
+def present(core: Core, now_ns: int, tallies: tuple[dict[str, int], int, int]) -> Present:
+    """A core at one instant.
+
+    Args:
+        core: which.
+        now_ns: when.
+        tallies: rejections by reason, journal errors, observer errors.
+
+    Returns:
+        The look at it.
+    """
+    ready: list[int] = []
+    running: list[int] = []
+    delayed = 0
+    for number in core.live():
+        task = core.task(number)
+        if task is None:
+            continue
+        if task.state == TaskState.READY:
+            ready.append(task.ready_at_ns)
+        elif task.state == TaskState.RUNNING:
+            running.append(task.attempt_at_ns)
+        else:
+            delayed += 1
+    rejected, journal_errors, observer_errors = tallies
+    return Present(
+        now_ns=now_ns,
+        ready=len(ready),
+        delayed=delayed,
+        oldest_ready_at_ns=min(ready, default=None),
+        running_since_ns=running,
+        idle=core.settings.max_workers - core.busy,
+        abandoned=core.abandoned,
+        rejected=rejected,
+        journal_errors=journal_errors,
+        observer_errors=observer_errors,
+    )

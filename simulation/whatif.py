@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +21,21 @@ import msgspec
 from runtime import WorkerPoolConfig
 from runtime.core import CoreSettings
 from runtime.journal import Journal
+from runtime.observers import Step
 from simulation.outcome import MEASURES, Interval, intervals, measure
 from simulation.recorded import RecordedWorkload, Recording, read_recording
 from simulation.replay import replay
-from simulation.simulate import Run, simulate
+from simulation.simulate import simulate
 
-__all__ = ["DishonestError", "Fidelity", "WhatIf", "changed_settings", "what_if"]
+__all__ = [
+    "DishonestError",
+    "Fidelity",
+    "WhatIf",
+    "changed_settings",
+    "check_names",
+    "variant",
+    "what_if",
+]
 
 #: Replications where something is random, and the largest error of the unchanged setting.
 DEFAULT_RUNS: Final = 30
@@ -118,7 +127,7 @@ def check_names(names: Iterable[str]) -> None:
             raise ValueError(f"{name}: no setting that a what-if can change; {hint}")
 
 
-def changed_settings(settings: CoreSettings, changes: dict[str, Any]) -> CoreSettings:
+def changed_settings(settings: CoreSettings, changes: Mapping[str, Any]) -> CoreSettings:
     """Apply changes to a recorded setting.
 
     Args:
@@ -219,11 +228,33 @@ class _Side:
     unfinished: int
 
 
+def variant(
+    journal: Journal, changes: Mapping[str, Any], seed: int = 0
+) -> tuple[CoreSettings, list[Step]]:
+    """One run of a recorded workload under another setting, step by step; nothing is checked.
+
+    Args:
+        journal: a journal that replays.
+        changes: fields of ``WorkerPoolConfig`` and their new values.
+        seed: keys what is drawn.
+
+    Returns:
+        The setting, and what went into the core and came out.
+    """
+    recording = read_recording(journal)
+    settings = _keyed(changed_settings(recording.settings, changes), seed)
+    return settings, simulate(RecordedWorkload(recording, settings), settings, seed, log=True).steps
+
+
+def _keyed(settings: CoreSettings, seed: int) -> CoreSettings:
+    """With another seed for the jitter, where there is any."""
+    return settings if settings.jitter == "none" else msgspec.structs.replace(settings, seed=seed)
+
+
 def _run(recording: Recording, settings: CoreSettings, seed: int) -> _Side:
     jittered = settings.jitter != "none"
     workload = RecordedWorkload(recording, settings)
-    keyed = msgspec.structs.replace(settings, seed=seed) if jittered else settings
-    run: Run = simulate(workload, keyed, seed)
+    run = simulate(workload, _keyed(settings, seed), seed)
     measures = measure(run)
     return _Side(
         measures,

@@ -3,7 +3,16 @@ OpenTelemetry spans.
 """
 
 from telemetry.metrics import PoolMetrics
+from telemetry.openmetrics import RecordedRun, openmetrics
 from telemetry.pools import Endpoint, Telemetry, serve
 from telemetry.spans import PoolSpans
 
-__all__ = ["Endpoint", "PoolMetrics", "PoolSpans", "Telemetry", "serve"]
+__all__ = [
+    "Endpoint",
+    "PoolMetrics",
+    "PoolSpans",
+    "RecordedRun",
+    "Telemetry",
+    "openmetrics",
+    "serve",
+]

@@ -16,6 +16,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from importlib import metadata
+from itertools import accumulate
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry
@@ -27,10 +29,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from runtime.core import CoreSettings
 from runtime.core.records import UNSET, TaskSubmitted, Transition
 from runtime.core.states import Cause, TaskState
 from runtime.observers import Detail
-from runtime.view import PoolView, Present
+from runtime.view import Present
 from telemetry.names import (
     BUCKETS,
     LAG_BUCKETS,
@@ -41,7 +44,7 @@ from telemetry.names import (
     PREFIX,
 )
 
-__all__ = ["PoolMetrics"]
+__all__ = ["Histogram", "PoolMetrics", "View"]
 
 _OUTCOME = {
     TaskState.SUCCEEDED: "ok",
@@ -52,7 +55,7 @@ _OUTCOME = {
 _NS = 1e9
 
 
-class _Histogram:
+class Histogram:
     """Counts by bucket, and their sum in nanoseconds."""
 
     __slots__ = ("bounds_ns", "counts", "sum_ns")
@@ -63,14 +66,52 @@ class _Histogram:
         self.sum_ns = 0
 
     def observe(self, value_ns: int) -> None:
+        """Count a value."""
         self.counts[bisect_left(self.bounds_ns, value_ns)] += 1
         self.sum_ns += value_ns
 
-    def add(self, other: _Histogram) -> None:
+    def copy(self) -> Histogram:
+        """The same, by itself."""
+        made = Histogram(())
+        made.bounds_ns, made.counts, made.sum_ns = self.bounds_ns, list(self.counts), self.sum_ns
+        return made
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """The upper bound of each bucket in seconds, and how many were not above it."""
+        bounds = [*(str(bound / _NS) for bound in self.bounds_ns), "+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+    def add(self, other: Histogram) -> None:
+        """Count what another has counted, too."""
         self.counts = [
             mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)
         ]
         self.sum_ns += other.sum_ns
+
+
+class View(Protocol):
+    """What is needed of a pool, live or replayed."""
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+
+    @property
+    def clock(self) -> str:
+        """``wall`` or ``virtual``."""
+
+    @property
+    def settings(self) -> CoreSettings:
+        """What its core was set up with."""
+
+    def task(self, number: int) -> TaskSubmitted:
+        """What was submitted under a number."""
+
+    def flush(self) -> object:
+        """Tell what has happened so far."""
+
+    def present(self) -> Present:
+        """The pool at this instant."""
 
 
 class _Live:
@@ -102,20 +143,20 @@ class PoolMetrics:
         self.counters: dict[str, dict[tuple[str, ...], int]] = {
             name: defaultdict(int) for name, metric in METRICS.items() if metric.kind == "counter"
         }
-        self.histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {
+        self.histograms: dict[str, dict[tuple[str, ...], Histogram]] = {
             name: {} for name, metric in METRICS.items() if metric.kind == "histogram"
         }
         self._busy_ns = 0
         self._busy_told_ns = 0
-        self._view: PoolView | None = None
+        self._view: View | None = None
         self._last: Present | None = None
 
-    def attach(self, view: PoolView) -> None:
+    def attach(self, view: View) -> None:
         """Get to know the pool, and appear in the registry."""
         self._view = view
         self._name, self._clock, self._settings = view.name, view.clock, view.settings
         self._admit("default")
-        self.histograms["timer_lag_seconds"][()] = _Histogram(LAG_BUCKETS)
+        self.histograms["timer_lag_seconds"][()] = Histogram(LAG_BUCKETS)
         _collector_of(self._registry).add(self)
 
     def detail(self) -> Detail:
@@ -150,14 +191,14 @@ class PoolMetrics:
         counters, histograms = self.counters, self.histograms
         counters["tasks_submitted"][group,] = 0
         counters["late_results"][group,] = 0
-        histograms["queue_wait_seconds"][group,] = _Histogram(BUCKETS)
+        histograms["queue_wait_seconds"][group,] = Histogram(BUCKETS)
         for reason in ("error", "timeout"):
             counters["retries_scheduled"][group, reason] = 0
         for outcome in OUTCOMES:
             counters["tasks_finished"][group, outcome] = 0
             counters["attempts_finished"][group, outcome] = 0
-            histograms["task_duration_seconds"][group, outcome] = _Histogram(BUCKETS)
-            histograms["attempt_duration_seconds"][group, outcome] = _Histogram(BUCKETS)
+            histograms["task_duration_seconds"][group, outcome] = Histogram(BUCKETS)
+            histograms["attempt_duration_seconds"][group, outcome] = Histogram(BUCKETS)
         return group
 
     def _count(self, t: Transition) -> None:
@@ -226,7 +267,7 @@ class PoolMetrics:
 
     # ------------------------------------------------------------ being scraped
 
-    def read(self) -> Iterator[tuple[str, tuple[str, ...], float | _Histogram]]:
+    def read(self) -> Iterator[tuple[str, tuple[str, ...], float | Histogram]]:
         """Every series: its metric, its label values, its value."""
         view, now = self._view, self._last
         if view is not None:
@@ -274,7 +315,7 @@ def _version() -> str:
 # ---------------------------------------------------------------- the registry's side
 
 
-_Values = dict[str, dict[tuple[str, ...], "float | _Histogram"]]
+_Values = dict[str, dict[tuple[str, ...], "float | Histogram"]]
 
 
 class _PoolsCollector(Collector):
@@ -320,20 +361,20 @@ def _add(values: _Values, pool: PoolMetrics) -> None:
 
 
 def _add_one(
-    series: dict[tuple[str, ...], float | _Histogram],
+    series: dict[tuple[str, ...], float | Histogram],
     name: str,
     labels: tuple[str, ...],
-    value: float | _Histogram,
+    value: float | Histogram,
 ) -> None:
-    if isinstance(value, _Histogram):
+    if isinstance(value, Histogram):
         total = series.get(labels)
         if total is None:
-            total = series[labels] = _Histogram([b / _NS for b in value.bounds_ns])
-        assert isinstance(total, _Histogram)
+            total = series[labels] = Histogram([b / _NS for b in value.bounds_ns])
+        assert isinstance(total, Histogram)
         total.add(value)
     elif METRICS[name].kind == "counter":
         before = series.get(labels, 0)
-        assert not isinstance(before, _Histogram)
+        assert not isinstance(before, Histogram)
         series[labels] = before + value
     else:
         series[labels] = value
@@ -344,25 +385,20 @@ def _family(
     kind: str,
     labels: tuple[str, ...],
     text: str,
-    series: dict[tuple[str, ...], float | _Histogram],
+    series: dict[tuple[str, ...], float | Histogram],
 ) -> Metric:
     full = f"{PREFIX}{name}"
     if kind == "histogram":
         histograms = HistogramMetricFamily(full, text, labels=labels)
         for values, histogram in series.items():
-            assert isinstance(histogram, _Histogram)
-            buckets, below = [], 0
-            bounds = [*(str(bound / _NS) for bound in histogram.bounds_ns), "+Inf"]
-            for bound, count in zip(bounds, histogram.counts, strict=True):
-                below += count
-                buckets.append((bound, below))
-            histograms.add_metric(values, buckets, sum_value=histogram.sum_ns / _NS)
+            assert isinstance(histogram, Histogram)
+            histograms.add_metric(values, histogram.cumulative(), sum_value=histogram.sum_ns / _NS)
         return histograms
     family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
         full, text, labels=labels
     )
     for values, value in series.items():
-        assert not isinstance(value, _Histogram)
+        assert not isinstance(value, Histogram)
         family.add_metric(values, value)
     return family
 

@@ -1,0 +1,75 @@
+"""``python -m simulation export``: a recorded run, and variants of it, for other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime.config import seconds_to_ns
+from runtime.journal import read_journal
+from simulation.replay import replay
+from simulation.whatif import variant, what_if
+from telemetry.openmetrics import RecordedRun, openmetrics
+
+__all__ = ["export_openmetrics"]
+
+
+def export_openmetrics(
+    journal: str,
+    variants: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    instance: str,
+    every_seconds: float | None,
+    at_seconds: float | None,
+    seed: int,
+    force: bool,
+) -> bytes:
+    """A recorded run as Prometheus would have scraped it, and what-if variants beside it.
+
+    Args:
+        journal: its path.
+        variants: the name of each variant with what is changed.
+        instance: what the recorded run is called.
+        every_seconds: how far apart samples lie, ``None`` for about 120 a run.
+        at_seconds: when the runs began, in epoch seconds; ``None`` for when they did.
+        seed: keys what is drawn.
+        force: whether variants are exported that would not be honest.
+
+    Returns:
+        An OpenMetrics file.
+
+    Raises:
+        JournalError: the journal cannot be used.
+        NondeterminismError: it does not replay.
+        DishonestError: the recording does not support a variant.
+        ValueError: an unknown field or a value out of range.
+    """
+    read = read_journal(journal)
+    replay(read).raise_for_divergence()
+    header = read.header
+    epoch_ns = header.epoch_ns if at_seconds is None else seconds_to_ns(at_seconds)
+    steps = [(record.at, record.stimulus) for record in read.records]
+    runs = [RecordedRun(instance, header.pool, header.settings, steps, epoch_ns, header.clock)]
+    for name, changes in variants:
+        what_if(read, force=force, seed=seed, **changes)  # refuses what would not be honest
+        settings, simulated = variant(read, changes, seed)
+        gone_in = [(at_ns, stimulus) for at_ns, stimulus, _ in simulated]
+        runs.append(RecordedRun(name, header.pool, settings, gone_in, epoch_ns))
+    return openmetrics(runs, every_seconds=every_seconds)
+
+
+def write(path: str, data: bytes) -> None:
+    """Write a file.
+
+    Args:
+        path: where.
+        data: what.
+
+    Raises:
+        ValueError: it cannot be written; the message says why.
+    """
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
