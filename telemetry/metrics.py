@@ -14,12 +14,13 @@ import platform
 import threading
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from itertools import accumulate
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
+from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -28,6 +29,7 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from runtime.core import CoreSettings
 from runtime.core.records import UNSET, TaskSubmitted, Transition
@@ -56,24 +58,28 @@ _NS = 1e9
 
 
 class Histogram:
-    """Counts by bucket, and their sum in nanoseconds."""
+    """Counts by bucket, their sum in nanoseconds, and the newest trace of each bucket."""
 
-    __slots__ = ("bounds_ns", "counts", "sum_ns")
+    __slots__ = ("bounds_ns", "counts", "exemplars", "sum_ns")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds_ns = [round(bound * _NS) for bound in bounds]
         self.counts = [0] * (len(bounds) + 1)
         self.sum_ns = 0
+        self.exemplars: dict[int, _Exemplar] = {}
 
-    def observe(self, value_ns: int) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self.bounds_ns, value_ns)] += 1
+    def observe(self, value_ns: int) -> int:
+        """Count a value; the index of its bucket is returned."""
+        index = bisect_left(self.bounds_ns, value_ns)
+        self.counts[index] += 1
         self.sum_ns += value_ns
+        return index
 
     def copy(self) -> Histogram:
         """The same, by itself."""
         made = Histogram(())
         made.bounds_ns, made.counts, made.sum_ns = self.bounds_ns, list(self.counts), self.sum_ns
+        made.exemplars = dict(self.exemplars)
         return made
 
     def cumulative(self) -> list[tuple[str, int]]:
@@ -87,6 +93,34 @@ class Histogram:
             mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)
         ]
         self.sum_ns += other.sum_ns
+        for index, exemplar in other.exemplars.items():
+            mine = self.exemplars.get(index)
+            if mine is None or mine.at_ns < exemplar.at_ns:
+                self.exemplars[index] = exemplar
+
+    def exposed(self) -> list[tuple[str, int] | tuple[str, int, Exemplar]]:
+        """The buckets as prometheus-client takes them, with their exemplars."""
+        return [
+            (*bucket, self.exemplars[index].exposed()) if index in self.exemplars else bucket
+            for index, bucket in enumerate(self.cumulative())
+        ]
+
+
+class _Exemplar(NamedTuple):
+    """A trace behind a bucket; the instant is an epoch one."""
+
+    context: SpanContext
+    value_ns: int
+    at_ns: int
+
+    def exposed(self) -> Exemplar:
+        """As OpenMetrics has it."""
+        context = self.context
+        labels = {
+            "trace_id": format_trace_id(context.trace_id),
+            "span_id": format_span_id(context.span_id),
+        }
+        return Exemplar(labels, self.value_ns / _NS, self.at_ns / _NS)
 
 
 class View(Protocol):
@@ -103,6 +137,10 @@ class View(Protocol):
     @property
     def settings(self) -> CoreSettings:
         """What its core was set up with."""
+
+    @property
+    def epoch_ns(self) -> int:
+        """The epoch nanoseconds at which its clock was 0."""
 
     def task(self, number: int) -> TaskSubmitted:
         """What was submitted under a number."""
@@ -149,15 +187,25 @@ class PoolMetrics:
         self._busy_ns = 0
         self._busy_told_ns = 0
         self._view: View | None = None
+        self._trace_of: Callable[[int], SpanContext | None] | None = None
         self._last: Present | None = None
 
     def attach(self, view: View) -> None:
         """Get to know the pool, and appear in the registry."""
         self._view = view
         self._name, self._clock, self._settings = view.name, view.clock, view.settings
+        self._epoch_ns = view.epoch_ns
         self._admit("default")
         self.histograms["timer_lag_seconds"][()] = Histogram(LAG_BUCKETS)
         _collector_of(self._registry).add(self)
+
+    def mark_traces(self, trace_of: Callable[[int], SpanContext | None]) -> None:
+        """Give each bucket the newest trace of what it counts, as an exemplar.
+
+        Args:
+            trace_of: the context of a live task's span by the task's number, where it is sampled.
+        """
+        self._trace_of = trace_of
 
     def detail(self) -> Detail:
         """All transitions."""
@@ -219,7 +267,7 @@ class PoolMetrics:
         live.since_ns = at_ns
         live.running = t.after == TaskState.RUNNING
         if t.after == TaskState.RUNNING:
-            self.histograms["queue_wait_seconds"][group,].observe(lasted_ns)
+            self._observe("queue_wait_seconds", (group,), lasted_ns, t)
             live.due_ns = self._limit_at(live, at_ns)
             return
         if t.before == TaskState.RUNNING:
@@ -233,9 +281,8 @@ class PoolMetrics:
         elif t.after >= TaskState.SUCCEEDED:
             outcome = _OUTCOME[t.after]
             self.counters["tasks_finished"][group, outcome] += 1
-            self.histograms["task_duration_seconds"][group, outcome].observe(
-                at_ns - live.submitted_ns
-            )
+            took_ns = at_ns - live.submitted_ns
+            self._observe("task_duration_seconds", (group, outcome), took_ns, t)
             del self._live[number]
 
     def _attempt_ended(self, t: Transition, group: str, lasted_ns: int) -> None:
@@ -244,8 +291,16 @@ class PoolMetrics:
         else:
             outcome = "ok" if t.after == TaskState.SUCCEEDED else "error"
         self.counters["attempts_finished"][group, outcome] += 1
-        self.histograms["attempt_duration_seconds"][group, outcome].observe(lasted_ns)
+        self._observe("attempt_duration_seconds", (group, outcome), lasted_ns, t)
         self._busy_ns += lasted_ns
+
+    def _observe(self, name: str, labels: tuple[str, ...], value_ns: int, t: Transition) -> None:
+        histogram = self.histograms[name][labels]
+        index = histogram.observe(value_ns)
+        if self._trace_of is not None:
+            context = self._trace_of(t.task)
+            if context is not None:
+                histogram.exemplars[index] = _Exemplar(context, value_ns, self._epoch_ns + t.at_ns)
 
     def _limit_at(self, live: _Live, started_ns: int) -> int:
         """When an attempt that has just started will be timed out, 0 for never."""
@@ -392,7 +447,7 @@ def _family(
         histograms = HistogramMetricFamily(full, text, labels=labels)
         for values, histogram in series.items():
             assert isinstance(histogram, Histogram)
-            histograms.add_metric(values, histogram.cumulative(), sum_value=histogram.sum_ns / _NS)
+            histograms.add_metric(values, histogram.exposed(), sum_value=histogram.sum_ns / _NS)
         return histograms
     family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
         full, text, labels=labels

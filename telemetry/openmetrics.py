@@ -142,6 +142,7 @@ class _Replayed:
         self.name = run.pool
         self.clock = run.clock
         self.settings = run.settings
+        self.epoch_ns = run.epoch_ns
         self.specs: dict[int, TaskSubmitted] = {}
         self.now_ns = 0
         self._core = core

@@ -199,6 +199,15 @@ class PoolSpans:
             self._running[number, attempt] = span
         otel_context.attach(trace.set_span_in_context(span))
 
+    def trace_of(self, number: int) -> SpanContext | None:
+        """The context of a live task's span, where it is sampled.
+
+        Args:
+            number: the task's number.
+        """
+        task = self._tasks.get(number)
+        return task.context if task is not None and task.context.trace_flags.sampled else None
+
     def _new_ids(self, number: int, attempt: int) -> tuple[int, int]:
         view = self._view
         if view is not None and view.clock == "virtual":

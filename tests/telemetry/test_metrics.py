@@ -10,9 +10,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import format_span_id, format_trace_id
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Exemplar
 
 from runtime import WaitTimeoutError, WorkerPool, WorkerPoolConfig, current_attempt
 from runtime.core.records import (
@@ -291,3 +297,46 @@ def test_a_scrape_while_a_pool_is_aborted_and_times_out() -> None:
         pool.abort_pending_tasks()
         labels = (("group", "default"), ("outcome", "cancelled"), ("pool", "pool"))
         assert samples(registry)["tasks_finished_total", labels] == 8
+
+
+@pytest.mark.parametrize("kind", [WorkerPool, SimulatedWorkerPool])
+def test_buckets_carry_the_newest_trace_that_they_have_counted(
+    kind: type[WorkerPool],
+) -> None:
+    registry, exported = CollectorRegistry(), InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exported))
+    config = WorkerPoolConfig(max_workers=1)
+    with kind(config, observers=[Telemetry(tracer_provider=provider, registry=registry)]) as pool:
+        for n in range(5):
+            pool.submit_task(f"t{n}", int)
+        pool.wait_for_all()
+    tasks = [span for span in exported.get_finished_spans() if span.name.startswith("task")]
+    by_trace = {format_trace_id(span.context.trace_id): span for span in tasks}
+    found: dict[str, list[Exemplar]] = {}
+    text = exposition.generate_latest(registry).decode()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.exemplar is not None:
+                found.setdefault(family.name.removeprefix(PREFIX), []).append(sample.exemplar)
+    assert set(found) == {
+        "task_duration_seconds",
+        "attempt_duration_seconds",
+        "queue_wait_seconds",
+    }
+    for exemplar in found["task_duration_seconds"]:
+        span = by_trace[exemplar.labels["trace_id"]]
+        assert exemplar.labels["span_id"] == format_span_id(span.context.span_id)
+        assert span.start_time is not None
+        assert span.end_time is not None
+        assert exemplar.value == pytest.approx((span.end_time - span.start_time) / 1e9)
+        assert float(exemplar.timestamp) == pytest.approx(span.end_time / 1e9, abs=1e-3)
+    assert b"trace_id" not in generate_latest(registry)
+
+
+def test_what_is_not_sampled_leaves_no_exemplar() -> None:
+    registry = CollectorRegistry()
+    provider = TracerProvider(sampler=ALWAYS_OFF)
+    with WorkerPool(observers=[Telemetry(tracer_provider=provider, registry=registry)]) as pool:
+        pool.submit_task("t", int)
+    assert b"trace_id" not in exposition.generate_latest(registry)
