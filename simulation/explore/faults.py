@@ -1,8 +1,8 @@
-"""The fault catalogue: what a world may do to a core, each by name, and the menus it is chosen from.
+"""The fault catalogue: what a world may do to a core, each by name, and menus to choose from.
 
-All of them are things that a host may truly tell a core, or that an attempt may truly do; nothing is
-decided outside the core. A run may switch each on and off: searches do so at random, since a run
-that is offered everything rarely sees much of anything (swarm testing: A. Groce, C. Zhang,
+All of them are things that a host may truly tell a core, or that an attempt may truly do; nothing
+is decided outside the core. A run may switch each on and off: searches do so at random, since a
+run that is offered everything rarely sees much of anything (swarm testing: A. Groce, C. Zhang,
 E. Eide, Y. Chen, J. Regehr, 'Swarm Testing', ISSTA 2012).
 
 The core cannot change its number of workers while it runs, so there is no resize here.
