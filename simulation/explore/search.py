@@ -313,7 +313,8 @@ def _failure(
 
 
 def _story(world: World) -> list[str]:
-    lines, strikes = [], list(world.strikes)
+    lines: list[str] = []
+    strikes = world.strikes
     for index, step in enumerate(world.steps):
         lines.extend(f"  * {what}" for at, what in strikes if at == index)
         lines.append(told(step))

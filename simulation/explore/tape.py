@@ -31,6 +31,7 @@ class Tape:
     Attributes:
         values: what was chosen so far.
         menus: what each was chosen from.
+        actors: whom each concerned.
 
     Example:
         >>> tape = Tape([0, 1])
@@ -38,7 +39,7 @@ class Tape:
         [0, 1, 0]
     """
 
-    __slots__ = ("_answer", "_given", "_quiet", "_strict", "menus", "values")
+    __slots__ = ("_answer", "_given", "_quiet", "_strict", "actors", "menus", "values")
 
     def __init__(
         self, given: Sequence[int] = (), answer: Answer | None = None, *, strict: bool = False
@@ -49,6 +50,7 @@ class Tape:
         self._quiet = False
         self.values: list[int] = []
         self.menus: list[Menu] = []
+        self.actors: list[int] = []
 
     def choose(self, menu: Menu, actor: int) -> int:
         """Choose from a menu.
@@ -80,6 +82,7 @@ class Tape:
             value = 0 if self._answer is None else self._answer(menu, actor)
         values.append(value)
         self.menus.append(menu)
+        self.actors.append(actor)
         return value
 
     def end(self) -> None:

@@ -270,7 +270,7 @@ MUTANTS: Final = (
     Mutant(
         "who ended in line is started",
         "ready",
-        "            if task.state == _READY:\n                self.live -= 1\n                return",
-        "            if task.state != 99:\n                self.live -= 1\n                return",
+        "            if task.state == _READY:\n                self.live",
+        "            if task.state != 99:\n                self.live",
     ),
 )
