@@ -26,9 +26,11 @@ from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.explore.coverage import Seen
 from simulation.explore.faults import finish_menu, order_menu, outside_menu, wake_menu
+from simulation.explore.pools import ExploredPool
 from simulation.explore.properties import Broken, Properties
 from simulation.explore.tape import Tape
 from simulation.models import Behaviour, Modelled, ended
+from simulation.pool import SimulatedWorkerPool
 
 __all__ = ["World", "told"]
 
@@ -96,6 +98,7 @@ class World:
         self._ends: dict[int, str] = {}
         self._quiet = False
         self.seen: set[Seen] = set()
+        self.pools: list[SimulatedWorkerPool] = []
         self._last_cause = "-"
 
     # ------------------------------------------------------------ what a scenario says
@@ -146,6 +149,21 @@ class World:
         spec = r.TaskSubmitted(number, name, priority, deadline_at_ns=due, **own)
         self._push(at_ns, spec)
         return number
+
+    def pool(self, config: WorkerPoolConfig | None = None) -> SimulatedWorkerPool:
+        """A pool for ordinary functions, whose choices are on this world's tape.
+
+        The scenario itself submits and waits, in a ``with`` block; what it asserts are properties.
+
+        Args:
+            config: as for a ``WorkerPool``.
+
+        Returns:
+            The pool.
+        """
+        made = ExploredPool(self.tape, self.faults, config, self.seed)
+        self.pools.append(made)
+        return made
 
     def cancel(self, task: int, *, at_seconds: float) -> None:
         """Let a task be cancelled.
@@ -201,6 +219,8 @@ class World:
     @property
     def digest(self) -> str:
         """The fingerprint of every decision."""
+        if self.pools:
+            return "-".join(pool.digest for pool in self.pools)
         sink = StepDigest()
         sink.write(self.steps)
         return sink.digest
@@ -214,6 +234,11 @@ class World:
             InvariantBroken: the core broke an invariant.
             Broken: a property does not hold.
         """
+        for pool in self.pools:
+            self._look_back(pool)
+        if self.pools and not self._submitted:
+            self.tape.end()
+            return
         settings = self._settings
         if settings is None:
             config = self._config
@@ -228,6 +253,14 @@ class World:
         self.tape.end()
         self._quiet = True
         self._drain()
+
+    def _look_back(self, pool: SimulatedWorkerPool) -> None:
+        last = "-"
+        for t in pool.transitions:
+            cause = "SUBMITTED" if t.cause is None else t.cause.name
+            self.seen.update(((last, cause), ("" if t.before is None else t.before.name, cause)))
+            last = cause
+        self.transitions += pool.transitions
 
     def _push(self, at_ns: int, stimulus: r.SimultaneousPart) -> None:
         self._count = count = self._count + 1

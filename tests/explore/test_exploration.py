@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime import WorkerPoolConfig, current_attempt
+from runtime.core.states import Cause
 from simulation import Fails, Modelled, World, explore, replay_token
 from simulation.explore.coverage import Coverage
 from simulation.explore.faults import FAULTS, Menu
@@ -197,6 +199,34 @@ def test_each_fault_strikes_and_changes_what_is_told(fault: str) -> None:
 def test_no_fault_breaks_the_core() -> None:
     report = explore(victim, 800, 5)
     assert report.failure is None, report.failure
+
+
+# ---------------------------------------------------------------- functions on a pool
+
+
+def race(world: World) -> None:
+    """Two functions of which the first to return wins; with the written order, always task 1."""
+    won = []
+    with world.pool(WorkerPoolConfig(max_workers=3)) as pool:
+        first = pool.submit_task("first", Modelled(duration=2))
+        pool.submit_task("second", Modelled(duration=2))
+        pool.submit_task("ordinary", lambda: current_attempt().sleep(1) or won.append(pool.now))
+        pool.wait_for_all()
+    assert won == [1.0]
+    ends = [t.task for t in pool.transitions if t.cause == Cause.SUCCEEDED]
+    assert ends.index(2) > ends.index(1), f"{first} came second"
+
+
+def test_functions_on_a_pool_are_explored_shrunk_and_replayed() -> None:
+    plain = explore(race, 1, faults=[])
+    assert plain.failure is None
+    found = explore(race, 200).failure
+    assert found is not None
+    assert found.departures == 1
+    again = replay_token(race, found.token).failure
+    assert again is not None
+    assert again.digest == found.digest
+    assert again.story == found.story
 
 
 # ---------------------------------------------------------------- determinism
