@@ -29,14 +29,6 @@ def starved(world: World) -> None:
     world.unreachable(starves, "starved")
 
 
-def twenty(world: World) -> None:
-    """Twenty tasks on four workers: what the benchmark runs."""
-    world.configure(max_workers=4, task_timeout_seconds=5, max_retries=2)
-    for n in range(20):
-        model = Modelled(duration=1 + n % 3)
-        world.submit(f"t{n}", model, at_seconds=n % 5 * 0.5, priority=n % 2)
-
-
 def never(world: World) -> None:
     """Waits for what cannot be."""
     two(world)

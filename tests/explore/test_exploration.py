@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import TokenError, read_token, write_token
 from simulation.explore.world import told
 from tests.explore import scenarios
+from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
 from tools.mutants.catalogue import MUTANTS
 from tools.mutants.load import LostMutantError, mutated_core
@@ -236,6 +238,18 @@ def test_the_same_seed_is_the_same_run() -> None:
     for seed in range(100):
         digests = {explore(scenarios.two, 2, seed, strategy="random").digest for _ in range(2)}
         assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "python", [sys.executable, *map(str, sorted(ROOT.glob(".venvs/*/bin/python")))]
+)
+def test_forty_seeds_give_one_digest_under_any_hash_seed_and_python(python: str) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": str(ROOT)}
+    line = [python, "-m", "tools.determinism", "--seeds", "40", "--print"]
+    told = subprocess.run(
+        line, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.strip() == seeds_digest(40)
 
 
 # ---------------------------------------------------------------- planted bugs

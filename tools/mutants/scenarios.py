@@ -10,7 +10,7 @@ from runtime.core.keyed import Purpose, uniform
 from runtime.core.records import DelayTask
 from simulation import Fails, Modelled, World
 
-__all__ = ["SCENARIOS"]
+__all__ = ["SCENARIOS", "twenty"]
 
 _S: Final = 1_000_000_000
 
@@ -70,6 +70,14 @@ def stuck(world: World) -> None:
             deadline_seconds=[None, 3.0, 9.0, None, 4.5][n],
             max_retries=[1, 2, 0, 3, 1][n],
         )
+
+
+def twenty(world: World) -> None:
+    """Twenty tasks on four workers, for the speed of searching."""
+    world.configure(max_workers=4, task_timeout_seconds=5, max_retries=2)
+    for n in range(20):
+        model = Modelled(duration=1 + n % 3)
+        world.submit(f"t{n}", model, at_seconds=n % 5 * 0.5, priority=n % 2)
 
 
 SCENARIOS: Final[dict[str, Callable[[World], None]]] = {
