@@ -100,6 +100,7 @@ def show(target: str, report: Report) -> str:
     failure = report.failure
     if failure is not None:
         lines += [f"FAILED  {failure.message}", ""]
+    if failure is not None and failure.story:  # what was never seen has no schedule to show
         lines.append(
             f"shrunk to {failure.departures} departures from the ordinary schedule; found after "
             f"{failure.found_after} schedules by {failure.strategy}:"
@@ -111,7 +112,7 @@ def show(target: str, report: Report) -> str:
             f"  python -m simulation explore {shlex.quote(target)} --replay {failure.token}",
             "",
         ]
-    else:
+    elif failure is None:
         lines.append("nothing failed")
     lines.append(f"{seen.schedules} schedules" + (", all there are" if report.exhausted else ""))
     lines.append(
