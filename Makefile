@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint types layers bench docs dashboards compare observe clean
+.PHONY: help demo test install lint types layers bench mutants docs dashboards compare observe clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ layers: .venv/.dev  ## which package may import which
 
 bench: .venv/.dev  ## measure against the peers, and write the table in benchmarks/README.md
 	$(BIN)/python -m benchmarks --write
+
+mutants: .venv/.dev  ## plant bugs in the core, find each by exploration, write the table
+	$(BIN)/python -m tools.mutants --write
 
 docs: .venv/.docs  ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html

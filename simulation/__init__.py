@@ -1,6 +1,7 @@
 """Virtual time: simulated pools, exact replay, what-if."""
 
 from simulation.distributions import Constant, Empirical, Exponential, LogNormal, Uniform
+from simulation.explore import World, explore, replay_token
 from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
@@ -17,6 +18,9 @@ __all__ = [
     "NondeterminismError",
     "SimulatedWorkerPool",
     "Uniform",
+    "World",
+    "explore",
     "replay",
+    "replay_token",
     "what_if",
 ]

@@ -307,6 +307,43 @@ def export(
     return FINE
 
 
+@cli.command()
+@click.argument("scenario")
+@click.option("--schedules", type=click.IntRange(1), default=1_000, help="How many to run at most.")
+@_seed
+@click.option(
+    "--strategy",
+    type=click.Choice(["random", "pct", "systematic"]),
+    help="One only; by default all three, in turn.",
+)
+@click.option("--fault", "faults", multiple=True, help="Only this one; may be given several times.")
+@click.option("--replay", "token", metavar="TOKEN", help="Run exactly this schedule.")
+@_json
+def explore(
+    scenario: str,
+    schedules: int,
+    seed: int,
+    strategy: str | None,
+    faults: Sequence[str],
+    token: str | None,
+    as_json: bool,
+) -> int:
+    """Search SCENARIO, a TOML file or module:function, for a schedule that fails.
+
+    \b
+    Example:
+      python -m simulation explore examples/outage.toml --schedules 100
+    """
+    from simulation.explore import command  # noqa: PLC0415  # start-up time
+
+    report = command.run_command(scenario, schedules, seed, strategy, faults, token, _progress)
+    if as_json:
+        _print_json(command.as_json(report))
+    else:
+        click.echo(command.show(scenario, report))
+    return FINE if report.failure is None else FAILED
+
+
 # ---------------------------------------------------------------- input and output
 
 

@@ -8,7 +8,7 @@ tell of the starts, retries, ends, losses and dropped results that were instruct
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 from runtime.core import records as r
 from runtime.core.states import TABLE, TERMINAL, Cause, Ignored, TaskState
@@ -46,7 +46,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.states: dict[int, TaskState] = {}
-        self._stories: dict[int, list[str]] = {}
+        self._stories: dict[int, list[r.Transition]] = {}
 
     def hear(
         self,
@@ -85,20 +85,23 @@ class Witness:
 
     def _walk(self, now_ns: int, t: r.Transition) -> None:
         """Follow one transition through the table."""
-        story = self._stories.setdefault(t.task, [])
-        story.append(f"{t!r}")
+        self._stories.setdefault(t.task, []).append(t)
         before = self.states.get(t.task)
         if t.at_ns != now_ns or t.before != before:
-            raise InvariantBroken(2, f"a move from {before!r} at {now_ns} ns", f"{t!r}", story)
+            self._broken(f"a move from {before!r} at {now_ns} ns", t)
         if t.before is None or t.cause is None:
             if t.before is not None or t.cause is not None or t.after != TaskState.READY:
-                raise InvariantBroken(2, "a birth as READY", f"{t!r}", story)
+                self._broken("a birth as READY", t)
         else:
             cell = TABLE[t.before][t.cause]
             after = t.before if isinstance(cell, Ignored) else cell
             if t.after != after:
-                raise InvariantBroken(2, f"{after!r} after it", f"{t!r}", story)
+                self._broken(f"{after!r} after it", t)
         self.states[t.task] = t.after
+
+    def _broken(self, expected: str, t: r.Transition) -> NoReturn:
+        """Stories are put into words only here: most are never told."""
+        raise InvariantBroken(2, expected, f"{t!r}", [f"{one!r}" for one in self._stories[t.task]])
 
 
 def _brief(i: r.Instruction) -> _Told:

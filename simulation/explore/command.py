@@ -1,0 +1,127 @@
+"""The body of ``python -m simulation explore``."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from simulation.explore.search import Report, Target, explore, replay_token
+from simulation.explore.world import World
+
+__all__ = ["as_json", "find_target", "run_command", "show"]
+
+
+def find_target(text: str) -> Target:
+    """What a command line names.
+
+    Args:
+        text: a TOML file, or ``module:function``.
+
+    Returns:
+        What to explore.
+
+    Raises:
+        ValueError: there is no such module or function.
+    """
+    name, colon, function = text.partition(":")
+    if not colon or text.endswith(".toml"):
+        return text
+    try:
+        found: Any = getattr(importlib.import_module(name), function)
+    except AttributeError:
+        raise ValueError(f"{text}: {name} has no {function}") from None
+    except Exception as error:
+        raise ValueError(f"{text}: cannot be imported: {error}") from None
+    if not callable(found):
+        raise ValueError(f"{text}: is no function; it must take a World and set it up")
+
+    def set_up(world: World) -> None:
+        try:
+            found(world)
+        except Exception as error:
+            kind = type(error).__name__
+            raise ValueError(f"{text}: cannot set up its world: {kind}: {error}") from None
+
+    return set_up
+
+
+def run_command(
+    target: str,
+    schedules: int,
+    seed: int,
+    strategy: str | None,
+    faults: Sequence[str],
+    token: str | None,
+    progress: Callable[[int, int], None],
+) -> Report:
+    """Explore or replay.
+
+    Args:
+        target: what the command line names.
+        schedules: how many to run at most.
+        seed: of the search.
+        strategy: one of them, ``None`` for all in turn.
+        faults: which are on, none for all.
+        token: a schedule to replay, ``None`` to search.
+        progress: told how far it is.
+
+    Returns:
+        What came of it.
+    """
+    found = find_target(target)
+    if token is not None:
+        return replay_token(found, token)
+    return explore(
+        found,
+        schedules,
+        seed,
+        strategy=strategy,
+        faults=faults or None,
+        progress=progress,
+    )
+
+
+def show(target: str, report: Report) -> str:
+    """What a report says to people.
+
+    Args:
+        target: what was explored, as on the command line.
+        report: what came of it.
+
+    Returns:
+        Lines.
+    """
+    seen = report.coverage
+    lines = []
+    failure = report.failure
+    if failure is not None:
+        lines += [f"FAILED  {failure.message}", ""]
+    if failure is not None and failure.story:  # what was never seen has no schedule to show
+        lines.append(
+            f"shrunk to {failure.departures} departures from the ordinary schedule; found after "
+            f"{failure.found_after} schedules by {failure.strategy}:"
+        )
+        lines += [
+            *failure.story,
+            "",
+            "replay exactly this one:",
+            f"  python -m simulation explore {shlex.quote(target)} --replay {failure.token}",
+            "",
+        ]
+    elif failure is None:
+        lines.append("nothing failed")
+    lines.append(f"{seen.schedules} schedules" + (", all there are" if report.exhausted else ""))
+    lines.append(
+        f"{seen.features} pairs of states, stimuli and decisions seen; about "
+        f"{seen.unseen_mass:.2%} of further schedules would show a new one"
+    )
+    return "\n".join(lines)
+
+
+def as_json(report: Report) -> Any:
+    """A report as plain values."""
+    return msgspec.to_builtins(report)

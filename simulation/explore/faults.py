@@ -1,0 +1,153 @@
+"""The fault catalogue: what a world may do to a core, each by name, and menus to choose from.
+
+All of them are things that a host may truly tell a core, or that an attempt may truly do; nothing
+is decided outside the core. A run may switch each on and off: searches do so at random, since a
+run that is offered everything rarely sees much of anything (swarm testing: A. Groce, C. Zhang,
+E. Eide, Y. Chen, J. Regehr, 'Swarm Testing', ISSTA 2012).
+
+The core cannot change its number of workers while it runs, so there is no resize here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+__all__ = [
+    "FAULTS",
+    "Menu",
+    "check_faults",
+    "finish_menu",
+    "order_menu",
+    "outside_menu",
+    "wake_menu",
+]
+
+#: Every fault, and what it does.
+FAULTS: Final[dict[str, str]] = {
+    "order": "what happens in one instant is told one by one, in another order",
+    "late": "a completion comes 1 ns late",
+    "slow": "an attempt takes twice as long",
+    "slow_start": "a worker begins late, by as long as the attempt takes",
+    "at_timeout": "a completion comes in the very instant of its timeout",
+    "after_timeout": "a completion comes 1 ns after its timeout",
+    "hang": "an attempt never returns, until faults are over",
+    "die": "a worker dies: the attempt fails in the instant it starts, retryably",
+    "fail": "an attempt fails, retryably",
+    "base_exception": "an attempt raises what is no Exception, which is not retried",
+    "retry_after": "an attempt fails and asks for a long wait",
+    "instant": "an attempt succeeds in the instant it starts",
+    "late_timer": "the core is woken 1 ns late",
+    "lost_timer": "the core is not woken before something else happens",
+    "abort": "everything pending is aborted",
+    "drain": "no more tasks are taken",
+    "pause": "the whole world stands still for a while, and all that was due comes at once",
+    "burst": "the next attempts fail, several in a row",
+    "wake": "the core is woken although nothing is due",
+    "twice": "a completion is told a second time",
+    "cancel": "a task is cancelled, in whatever state it is",
+}
+
+
+class Menu:
+    """What one choice is made from; place 0 is the ordinary.
+
+    Args:
+        names: the fault of each place.
+        enabled: which faults are on, ``None`` for all.
+
+    Attributes:
+        allowed: the places, but for 0, that a search may take.
+    """
+
+    __slots__ = ("allowed", "names")
+
+    def __init__(self, names: tuple[str, ...], enabled: frozenset[str] | None = None) -> None:
+        self.names = names
+        self.allowed = tuple(
+            place for place in range(1, len(names)) if enabled is None or names[place] in enabled
+        )
+
+
+_FINISH: Final = ("late", "slow", "slow_start", "hang", "die", "fail", "base_exception")
+_FINISH_TOO: Final = ("retry_after", "instant", "at_timeout", "after_timeout")
+_OUTSIDE: Final = ("abort", "drain", "pause", "burst", "wake", "twice")
+
+
+@lru_cache(maxsize=1024)
+def order_menu(equals: int, enabled: frozenset[str]) -> Menu:
+    """Of what happens at one instant: all at once, or one of them alone and first.
+
+    Args:
+        equals: how many there are.
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    return Menu(("", *("order",) * equals), enabled)
+
+
+@lru_cache(maxsize=64)
+def finish_menu(limited: bool, enabled: frozenset[str]) -> Menu:
+    """How an attempt ends.
+
+    Args:
+        limited: whether it has a timeout.
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    return Menu(("", *_FINISH, *(_FINISH_TOO if limited else _FINISH_TOO[:2])), enabled)
+
+
+@lru_cache(maxsize=64)
+def wake_menu(enabled: frozenset[str]) -> Menu:
+    """When the core is woken.
+
+    Args:
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    return Menu(("", "late_timer", "lost_timer"), enabled)
+
+
+@lru_cache(maxsize=1024)
+def outside_menu(tasks: int, enabled: frozenset[str]) -> Menu:
+    """What comes from outside at an instant.
+
+    Args:
+        tasks: how many there are to cancel.
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    return Menu(("", *_OUTSIDE, *("cancel",) * tasks), enabled)
+
+
+def check_faults(names: Iterable[str] | None) -> frozenset[str]:
+    """Read a choice of faults.
+
+    Args:
+        names: which, ``None`` for all.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: one of them does not exist.
+
+    Example:
+        >>> sorted(check_faults(["late", "order"]))
+        ['late', 'order']
+    """
+    wanted = frozenset(FAULTS if names is None else names)
+    unknown = sorted(wanted - FAULTS.keys())
+    if unknown:
+        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join(FAULTS)}")
+    return wanted

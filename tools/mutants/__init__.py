@@ -1,0 +1,1 @@
+"""Planted scheduler bugs, and the proof that exploration finds each of them."""
