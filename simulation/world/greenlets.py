@@ -36,6 +36,7 @@ class GreenletCarrier(Carrier):
         self._greenlet = greenlet.getcurrent()
         before, was_here = carried.get(ident), (here.host, here.running)
         thread = _active.get(ident)
+        self.world.owner_thread = thread
         carried[ident] = self.world
         try:
             yield
@@ -47,6 +48,11 @@ class GreenletCarrier(Carrier):
                 del carried[ident]
             else:
                 carried[ident] = before
+
+    def _begin(self, strand: Strand) -> None:
+        super()._begin(strand)
+        if self.world.owner_thread is not None:
+            _active[get_ident()] = self.world.owner_thread
 
     def switch_to(self, other: Carrier) -> None:
         """Switch stacks."""

@@ -36,11 +36,10 @@ class Strand:
         world: whose it is.
         function: what it runs.
         name: what people call it.
-        begin: called where it begins, in its carrier.
     """
 
     __slots__ = (
-        "carrier", "function", "got", "here", "name", "number", "over", "sentinel", "thread",
+        "carrier", "function", "got", "here", "name", "number", "over", "sentinel",
         "turn", "waits", "world",
     )  # fmt: skip
 
@@ -56,7 +55,6 @@ class Strand:
         self.waits: Holds | str | None = None
         self.here: tuple[Any, Any] = (None, None)
         self.sentinel: Any = None
-        self.thread: Any = None
 
     def run(self) -> None:
         """Run its function; called by its carrier."""
@@ -107,6 +105,7 @@ class World:
         self.closing = False
         self.failure: BaseException | None = None
         self.stuck: Carrier | None = None  # it never came back, and the world went on without it
+        self.owner_thread: Any = None  # what threading knows the owner by, where greenlets share it
         self.idle: list[Carrier] = []
         self.carriers: list[Carrier] = []
         self._make = make_carrier

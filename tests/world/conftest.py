@@ -23,7 +23,7 @@ def carrier(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def make_pool(carrier: str) -> Iterator[MakePool]:
     """Makes pools; nothing is patched and no thread is left once they are closed."""
-    before = threading.enumerate()
+    before = set(threading.enumerate())
     with contextlib.ExitStack() as stack:
 
         def make(*, watchdog_seconds: float = 60, **fields: object) -> SimulatedWorkerPool:
@@ -40,4 +40,4 @@ def make_pool(carrier: str) -> Iterator[MakePool]:
 
         yield make
     assert not is_patched()
-    assert threading.enumerate() == before
+    assert set(threading.enumerate()) == before

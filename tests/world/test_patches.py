@@ -43,7 +43,7 @@ def changed(before: dict[tuple[str, str], object]) -> set[str]:
 
 @pytest.mark.parametrize("ends", ["well", "by an exception", "by Ctrl-C", "in a deadlock"])
 def test_everything_is_put_back(carrier: str, ends: str) -> None:
-    before, threads = everything(), threading.enumerate()
+    before, threads = everything(), set(threading.enumerate())
     config = WorkerPoolConfig(enable_instrumentation=False, task_timeout_seconds=None)
     caught = None
     try:
@@ -68,7 +68,7 @@ def test_everything_is_put_back(carrier: str, ends: str) -> None:
     assert {"sleep", "time", "datetime", "Lock", "RLock", "SimpleQueue"} <= inside
     assert {"captured_sleep", "MODULE_LOCK", "default", "static", "lock"} <= inside
     assert changed(before) == set()
-    assert threading.enumerate() == threads
+    assert set(threading.enumerate()) == threads
     assert not is_patched()
 
 
@@ -148,32 +148,30 @@ def test_the_pools_own_thread_can_start_real_threads(make_pool: MakePool) -> Non
 def test_who_blocks_outside_is_named() -> None:
     import socket
 
+    before, threads = time.sleep, set(threading.enumerate())
+    answers: list[bytes] = []
     ours, theirs = socket.socketpair()
-    left = {"after": False}
 
-    def fetch() -> bytes:
-        answer = ours.recv(1)  # for ever
-        left["after"] = True
-        time.sleep(600)
-        return answer
+    def fetch() -> None:
+        answers.append(ours.recv(1))  # for ever
 
-    before = time.sleep
-    with (
-        ours,
-        theirs,
-        pytest.raises(BlockedOutsideError, match="pool-task-1.1 has not come back for") as caught,
-        SimulatedWorkerPool(watchdog_seconds=0.2) as pool,
-    ):
-        thread_names = [thread.name for thread in threading.enumerate()]
-        pool.submit_task("fetch", fetch)
-        try:
+    def use() -> None:
+        with SimulatedWorkerPool(watchdog_seconds=0.2) as pool:
+            pool.submit_task("sleeps", time.sleep, (600,))
+            pool.submit_task("fetch", fetch)
             pool.wait_for_all()
-        finally:
-            stuck = [t for t in threading.enumerate() if t.name not in thread_names]
-            theirs.send(b"x")
-            for thread in stuck:
-                thread.join()
+
+    with ours, theirs:
+        with pytest.raises(
+            BlockedOutsideError, match=r"pool-task-2\.1 has not come back"
+        ) as caught:
+            use()
+        stuck = set(threading.enumerate()) - threads
+        assert [thread.name for thread in stuck] == ["pool-task-2.1"]
+        theirs.send(b"x")
+        for thread in stuck:
+            thread.join()
     assert f"{Path(__file__).name}:" in str(caught.value)
     assert "in fetch" in str(caught.value)
-    assert left["after"]
+    assert answers == [b"x"]
     assert time.sleep is before
