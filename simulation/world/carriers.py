@@ -16,7 +16,7 @@ from runtime.attempt import here
 if TYPE_CHECKING:
     from simulation.world.strands import Strand, World
 
-__all__ = ["Carrier", "ThreadCarrier", "carried", "make_greenlet_carrier"]
+__all__ = ["Carrier", "ThreadCarrier", "carried", "make_greenlet_carrier", "start_real"]
 
 #: The world for which a thread works now, by the thread's identity.
 carried: Final[dict[int, World]] = {}
@@ -51,6 +51,9 @@ class Carrier(ABC):
     @abstractmethod
     def frame(self) -> FrameType | None:
         """Where it stands."""
+
+    def let_go(self) -> None:  # noqa: B027  # most owners have nothing to let go of
+        """Let go of what the owner needed; called at the end."""
 
     @contextmanager
     def owning(self) -> Iterator[None]:
@@ -89,7 +92,7 @@ class ThreadCarrier(Carrier):
         self._thread: threading.Thread | None = None
         self.ident = get_ident()
         if strand is not None:
-            self._thread = _start(self._work, strand.name)
+            self._thread = start_real(self._work, strand.name)
 
     def _work(self) -> None:
         self.ident = ident = get_ident()
@@ -140,7 +143,7 @@ class ThreadCarrier(Carrier):
         return sys._current_frames().get(self.ident)
 
 
-def _start(function: Callable[[], None], name: str) -> threading.Thread:
+def start_real(function: Callable[[], None], name: str) -> threading.Thread:
     """Start a carrier's thread, whoever runs now: it is real itself."""
     ident = get_ident()
     world = carried.pop(ident, None)

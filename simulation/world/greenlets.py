@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import threading
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,12 +14,65 @@ from typing import Any
 import greenlet
 
 from runtime.attempt import here
-from simulation.world.carriers import Carrier, carried
+from simulation.world.carriers import Carrier, carried, start_real
+from simulation.world.errors import WorldEnded
 from simulation.world.strands import Strand, World
 
 __all__ = ["GreenletCarrier"]
 
+_log = logging.getLogger("twinclock")
 _active: dict[int, Any] = threading._active  # type: ignore[attr-defined]
+
+
+class Watchdog:
+    """Looks from a thread of its own whether the one that runs all greenlets still moves.
+
+    In the main thread it interrupts what blocks by a signal that nothing else listens to; in
+    another thread it can only say so.
+
+    Args:
+        world: whose greenlets.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._watched = get_ident()
+        self._stuck: tuple[Strand | None, int] | None = None
+        self._end = allocate_lock()
+        self._end.acquire()
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGURG, self._interrupt)
+        self._thread = start_real(self._watch, f"{world.name}-watchdog")
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        world = self._world
+        if self._stuck == (world.current, world.switches):  # it may have come back since
+            world.failure = world.blocked(self._watched)
+            raise WorldEnded
+
+    def _watch(self) -> None:
+        world, told = self._world, -1
+        carried[get_ident()] = world  # not one of the real world's threads
+        seen = -1
+        while not self._end.acquire(True, world.watchdog_seconds):
+            strand, switches = world.current, world.switches
+            if strand is None or switches != seen:
+                seen = switches
+            elif self._main:
+                self._stuck = (strand, switches)
+                signal.pthread_kill(self._watched, signal.SIGURG)
+            elif told != switches:
+                told = switches
+                _log.error("%s", world.blocked(self._watched))
+        del carried[get_ident()]
+
+    def end(self) -> None:
+        """End the thread, and give the signal back."""
+        self._end.release()
+        self._thread.join()
+        if self._main:
+            signal.signal(signal.SIGURG, self._before)
 
 
 class GreenletCarrier(Carrier):
@@ -26,6 +81,7 @@ class GreenletCarrier(Carrier):
     def __init__(self, world: World, strand: Strand | None) -> None:
         super().__init__(world, strand)
         self._greenlet: Any = None
+        self._watchdog: Watchdog | None = None
         if strand is not None:
             self._greenlet = greenlet.greenlet(self.work)
 
@@ -66,8 +122,16 @@ class GreenletCarrier(Carrier):
                 _active[ident] = thread
 
     def await_turn(self, other: Carrier) -> None:
-        """Switch stacks; no thread is left that could mind a watchdog."""
+        """Switch stacks, while a watchdog looks on."""
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self.world)
         self.switch_to(other)
+
+    def let_go(self) -> None:
+        """End the watchdog."""
+        if self._watchdog is not None:
+            self._watchdog.end()
+            self._watchdog = None
 
     def stop(self, owner: Carrier) -> None:
         """End the greenlet."""

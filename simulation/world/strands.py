@@ -126,7 +126,7 @@ class World:
         """Let time pass until a strand is due; ``None`` where the owner is to go on."""
         self.current = None
         self.switches += 1
-        if self.closing:
+        if self.closing or self.failure is not None:
             return None
         try:
             self.current = strand = self.clock.next_due()
@@ -277,6 +277,7 @@ class World:
         for carrier in self.carriers:
             if carrier is not self.stuck:
                 carrier.stop(self._owner)
+        self._owner.let_go()
         self.carriers.clear()
         self.idle.clear()
         mine = owners.get(self._owner_ident, [])

@@ -175,3 +175,33 @@ def test_who_blocks_outside_is_named() -> None:
     assert "in fetch" in str(caught.value)
     assert answers == [b"x"]
     assert time.sleep is before
+
+
+def test_a_greenlet_that_blocks_outside_is_interrupted_and_named() -> None:
+    import signal
+    import socket
+
+    before, handler = time.sleep, signal.getsignal(signal.SIGURG)
+    threads = set(threading.enumerate())
+    left: list[str] = []
+    ours, theirs = socket.socketpair()
+
+    def fetch() -> None:
+        try:
+            ours.recv(1)  # for ever
+        finally:
+            left.append("fetch")
+
+    def use() -> None:
+        with SimulatedWorkerPool(watchdog_seconds=0.2, carrier="greenlet") as pool:
+            pool.submit_task("sleeps", time.sleep, (600,))
+            pool.submit_task("fetch", fetch)
+            pool.wait_for_all()
+
+    with ours, theirs, pytest.raises(BlockedOutsideError, match=r"task-2\.1 has not") as caught:
+        use()
+    assert "in fetch" in str(caught.value)
+    assert left == ["fetch"]
+    assert time.sleep is before
+    assert set(threading.enumerate()) == threads
+    assert signal.getsignal(signal.SIGURG) is handler
