@@ -74,7 +74,10 @@ class HybridLock:
                 return True
             if until is not None:
                 return False
-        if worlds and not any_real_thread():
+        if worlds:
+            # a thread of the real world may still let go of it, if there is any
+            if any_real_thread() and self._take(max(w.watchdog_seconds for w in worlds)):
+                return True
             stories = "; ".join(story for world in worlds for story in world.stories())
             raise DeadlockError(
                 f"deadlock: the pool's own thread waits for {self.told()}, and nothing is left to "

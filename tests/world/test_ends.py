@@ -140,7 +140,7 @@ def test_a_task_that_waits_for_another_pool(make_pool: MakePool) -> None:
 
 
 def test_the_pools_own_thread_in_a_deadlock_is_named(make_pool: MakePool) -> None:
-    make_pool()
+    make_pool(watchdog_seconds=0.1)
     event = threading.Event()
     with pytest.raises(DeadlockError, match="the pool's own thread waits"):
         event.wait()
