@@ -19,6 +19,7 @@ from benchmarks.report import as_json, machine, print_tables, write_markdown
 from benchmarks.throughput import throughput
 from benchmarks.virtual import virtual
 from benchmarks.waiting import roundtrip, sleep
+from benchmarks.world import world
 
 _WIDTH: Final = 110  # in a pipe or a file
 _README: Final = Path(__file__).with_name("README.md")
@@ -30,6 +31,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Size], Benchmark]]] = {
     "memory": memory,
     "linear": linear,
     "virtual": virtual,
+    "world": world,
     "replay_cli": replay_cli,
 }
 

@@ -26,7 +26,7 @@ import _thread
 import logging
 import threading
 import time
-from _thread import LockType, allocate_lock
+from _thread import LockType, RLock, allocate_lock
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,7 +92,7 @@ class ThreadHost:
         self._in_context: InContext | None = None
         self._origin_ns = time.monotonic_ns()
         self._origin_epoch_ns = time.time_ns()
-        self._lock: Any = threading.RLock()
+        self._lock: Any = RLock()
         self._busy = False  # whether the thread that has the lock is in the middle of something
         self._inbox: deque[tuple[Stimulus, Any]] = deque()
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()

@@ -6,9 +6,12 @@ from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
 from simulation.whatif import DishonestError, what_if
+from simulation.world.errors import BlockedOutsideError, DeadlockError, NothingLeftError
 
 __all__ = [
+    "BlockedOutsideError",
     "Constant",
+    "DeadlockError",
     "DishonestError",
     "Empirical",
     "Exponential",
@@ -16,6 +19,7 @@ __all__ = [
     "LogNormal",
     "Modelled",
     "NondeterminismError",
+    "NothingLeftError",
     "SimulatedWorkerPool",
     "Uniform",
     "World",

@@ -36,9 +36,9 @@ __all__ = ["Arrival", "VirtualClock"]
 #: An instant in nanoseconds and what happens then: a submission, a cancel, an abort, a drain.
 Arrival = tuple[int, SimultaneousPart]
 
-_NEVER: Final = 1 << 63
+NEVER: Final = 1 << 63
 _INFINITY: Final = float("inf")
-_NO_ARRIVAL: Final[Arrival] = (_NEVER, AbortRequested())
+_NO_ARRIVAL: Final[Arrival] = (NEVER, AbortRequested())
 
 
 class VirtualClock:
@@ -66,13 +66,13 @@ class VirtualClock:
         self._decide = decide
         self._carry_out = carry_out
         self._env = simpy.Environment(initial_time=0)
-        self._event_at = _NEVER  # of the next SimPy event
+        self._event_at = NEVER  # of the next SimPy event
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
         self._arrivals = iter(()) if arrivals is None else arrivals
         self._next_arrival = next(self._arrivals, _NO_ARRIVAL)
         self._gathered: list[tuple[Stimulus, Any]] = []
-        self._wake_at = _NEVER
+        self._wake_at = NEVER
 
     def happen(self, stimulus: Stimulus, payload: Any) -> None:
         """Note that something happens at this instant; while the clock runs."""
@@ -144,7 +144,7 @@ class VirtualClock:
 
     def _woken(self, event: simpy.Event) -> None:
         if self.now >= self._wake_at:
-            self._wake_at = _NEVER
+            self._wake_at = NEVER
             self.happen(TimeElapsed(), None)
 
     def run(self, done: Callable[[], bool] | None, until_ns: int | None = None) -> bool:
@@ -161,7 +161,7 @@ class VirtualClock:
         core, decide, carry_out = self._core, self._decide, self._carry_out
         gathered, ends = self._gathered, self._ends
         if until_ns is not None and until_ns > self.now:
-            self.at(until_ns - self.now, _arrive)
+            self.at(until_ns - self.now, arrive)
         self.settle()
         stimulus: Stimulus
         payload: Any
@@ -176,7 +176,7 @@ class VirtualClock:
                 self.now = instant = arrives_at
                 stimulus, payload = arriving, None
                 self._next_arrival = arrives_at, arriving = next(self._arrivals, _NO_ARRIVAL)
-            elif instant == _NEVER:
+            elif instant == NEVER:
                 return False
             else:
                 self.now = instant
@@ -204,8 +204,8 @@ class VirtualClock:
 
     def _look_at_events(self) -> None:
         at = self._env.peek()
-        self._event_at = _NEVER if at == _INFINITY else int(at)
+        self._event_at = NEVER if at == _INFINITY else int(at)
 
 
-def _arrive(event: simpy.Event) -> None:
+def arrive(event: simpy.Event) -> None:
     """An instant is reached; that is all."""

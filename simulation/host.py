@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import simpy
 
-from runtime.attempt import here
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
@@ -20,18 +18,23 @@ from runtime.core.records import (
 from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
-from simulation.batons import Baton, WorldEnded
-from simulation.clock import VirtualClock
 from simulation.models import Modelled, ended
+from simulation.world.carriers import ThreadCarrier, make_greenlet_carrier
+from simulation.world.errors import (
+    BlockedOutsideError,
+    DeadlockError,
+    NothingLeftError,
+    WorldEnded,
+)
+from simulation.world.loop import StrandClock
+from simulation.world.patches import close_world, open_world
+from simulation.world.strands import Strand, World, current
 
-__all__ = ["ModelledError", "NothingLeftError", "VirtualHost"]
+__all__ = ["CarrierKind", "ModelledError", "NothingLeftError", "VirtualHost"]
 
+CarrierKind = Literal["thread", "greenlet"]
 _T = TypeVar("_T")
 _END: Final = 1 << 62
-
-
-class NothingLeftError(RuntimeError):
-    """Something is waited for, but nothing is left that could ever happen."""
 
 
 class ModelledError(RuntimeError):
@@ -44,21 +47,42 @@ class VirtualHost:
     Args:
         engine: the core with its jobs.
         seed: keys what modelled tasks draw.
+        epoch_ns: the epoch nanoseconds at which the virtual clock is at 0.
+        carrier: what runs ordinary functions.
+        watchdog_seconds: how long a task may block in real time.
     """
 
     clock: Final = "virtual"
-    epoch_ns: Final = 0
 
-    def __init__(self, engine: Engine, seed: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        seed: int,
+        *,
+        epoch_ns: int = 0,
+        carrier: CarrierKind = "thread",
+        watchdog_seconds: float = 5.0,
+    ) -> None:
         self.engine = engine
         self.refusal: Exception | None = None
         self._seed = seed
-        self._time = VirtualClock(engine.core, self._decide, self._carry_out)
+        self.epoch_ns = epoch_ns
+        self._time = self._make_clock()
         self._relay: Relay | None = None
         self._in_context: InContext | None = None
-        self._batons: dict[tuple[int, int], Baton] = {}
-        self._current: Baton | None = None
-        self._owner = threading.get_ident()
+        self._nothing_left = False
+        self.world = World(
+            self._time,
+            make_greenlet_carrier() if carrier == "greenlet" else ThreadCarrier,
+            name=engine.config.name,
+            epoch_ns=epoch_ns,
+            watchdog_seconds=watchdog_seconds,
+        )
+        open_world()
+        self._patched = True
+
+    def _make_clock(self) -> StrandClock[Strand]:
+        return StrandClock(self.engine.core, self._decide, self._carry_out)
 
     def _decide(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         self.engine.dropped.clear()
@@ -79,8 +103,8 @@ class VirtualHost:
         return self._time.now
 
     def epoch_seconds(self, at_ns: int) -> float:
-        """An instant in virtual seconds: the virtual epoch is the pool's beginning."""
-        return at_ns / 1e9
+        """An instant in virtual seconds: at the virtual epoch, 0 by default, the pool began."""
+        return (at_ns + self.epoch_ns) / 1e9
 
     # ------------------------------------------------------------ to the core
 
@@ -88,7 +112,7 @@ class VirtualHost:
         """Hand in a stimulus: decided at once, or with all else of this instant where a task
         hands it in while the clock runs.
         """
-        if self._current is not None:
+        if self.world.current is not None:
             self._time.happen(stimulus, payload)
         else:
             self._time.decide(stimulus, payload)
@@ -138,7 +162,6 @@ class VirtualHost:
             return
 
         def run() -> None:
-            here.host, here.running = self, (job, attempt, began)
             try:
                 own = context.copy()
                 if self._in_context is not None:
@@ -154,41 +177,28 @@ class VirtualHost:
             else:
                 done = AttemptSucceeded(number, attempt, began, began, self._time.now)
                 self._time.happen(done, value)
-            finally:
-                here.host = here.running = None
 
-        baton = Baton(run, f"{self.engine.config.name}-task-{number}.{attempt}")
-        self._batons[number, attempt] = baton
-        self._resume(baton)
-
-    def _resume(self, baton: Baton) -> None:
-        if baton.ended:
-            return
-        before, self._current = self._current, baton
-        ended = baton.resume()
-        self._current = before
-        if ended:
-            for key in [key for key, other in self._batons.items() if other is baton]:
-                del self._batons[key]
+        name = f"{self.engine.config.name}-task-{number}.{attempt}"
+        strand = self.world.spawn(run, name, (self, (job, attempt, began)))
+        strand.turn += 1
+        self._time.due.append(strand)
 
     def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
         """Let the calling attempt sleep, at most until its token is set."""
-        baton = self._batons[job.spec.task, attempt]
+        strand = current()
+        if strand is None:
+            raise RuntimeError(
+                "current_attempt().sleep was called from a thread that the simulated pool does not "
+                "control"
+            )
         extra = job.more()
-        woken = False
+        turn = strand.turn
 
-        def wake(event: object = None) -> None:
-            nonlocal woken
-            if not woken:
-                woken = True
-                self._time.at(0, resume) if event is None else self._resume(baton)
-
-        def resume(event: simpy.Event) -> None:
-            self._resume(baton)
+        def wake() -> None:
+            self.world.wake(strand, turn)
 
         extra.wakers.append(wake)
-        self._time.at(duration_ns, wake)
-        baton.pause()
+        self.world.pause(strand, f"{duration_ns / 1e9:g} s to pass", duration_ns)
         if wake in extra.wakers:
             extra.wakers.remove(wake)
 
@@ -196,38 +206,48 @@ class VirtualHost:
 
     def wait(self, watch: Watch, timeout_ns: int | None) -> bool:
         """Let time pass until the watch is done; ``False`` where the time was up before."""
-        baton = self._current
-        if baton is not None and threading.get_ident() != self._owner:
-            return self._wait_in_task(baton, watch, timeout_ns)
+        strand = current()
+        if strand is not None and strand.world is self.world:
+            return self._wait_in_task(strand, watch, timeout_ns)
         until_ns = None if timeout_ns is None else self._time.now + timeout_ns
         try:
-            came_true = self._time.run(lambda: watch.done, until_ns)
+            came_true = self.world.run(lambda: watch.done, until_ns)
+        except BlockedOutsideError as error:
+            self.refusal = error
+            self.release()
+            raise
         finally:
             self.flush()
-        if not came_true and until_ns is None:
-            names = [job.spec.name for job in watch.jobs if job.end is None]
-            raise NothingLeftError(
-                f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''} can never end: nothing "
-                f"is left to happen; give the tasks a timeout, or a duration that ends"
-            )
+        if not came_true and until_ns is None and not self._nothing_left:
+            self._nothing_left = True  # said once; whoever closes the pool then cancels the rest
+            raise self._what_is_left(watch)
         return came_true
 
-    def _wait_in_task(self, baton: Baton, watch: Watch, timeout_ns: int | None) -> bool:
-        woken = False
+    def _what_is_left(self, watch: Watch) -> NothingLeftError:
+        stories = self.world.stories()
+        if stories:
+            return DeadlockError(
+                f"deadlock at {self._time.now / 1e9:g} s, nothing is left to happen: "
+                f"{'; '.join(stories)}"
+            )
+        names = [job.spec.name for job in watch.jobs if job.end is None]
+        return NothingLeftError(
+            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''} can never end: nothing "
+            f"is left to happen; give the tasks a timeout, or a duration that ends"
+        )
 
-        def resume(event: simpy.Event) -> None:
-            nonlocal woken
-            if not woken:
-                woken = True
-                self._resume(baton)
-
+    def _wait_in_task(self, strand: Strand, watch: Watch, timeout_ns: int | None) -> bool:
         self._time.settle()
         if watch.done or watch.given_up:
             return watch.done
-        watch.wake = lambda: self._time.at(0, resume)
-        if timeout_ns is not None:
-            self._time.at(timeout_ns, resume)
-        baton.pause()
+        turn = strand.turn
+
+        def wake() -> None:
+            self.world.wake(strand, turn)
+
+        watch.wake = wake
+        names = ", ".join(job.spec.name for job in watch.jobs[:5] if job.end is None)
+        self.world.pause(strand, f"the end of {names}", timeout_ns)
         return watch.done
 
     def advance(self, duration_ns: int) -> None:
@@ -237,14 +257,18 @@ class VirtualHost:
             RuntimeError: a task calls it.
             ValueError: time would go past its end.
         """
-        if self._current is not None:
+        if current() is not None:
             raise RuntimeError(
                 "advance() was called by a task: time passes for it when it sleeps, with "
-                "current_attempt().sleep(seconds)"
+                "time.sleep or current_attempt().sleep(seconds)"
             )
         if self._time.now + duration_ns >= _END:
             raise ValueError("virtual time ends 146 years after the pool was made")
-        self._time.run(None, self._time.now + duration_ns)
+        until_ns = self._time.now + duration_ns
+        if self._patched:
+            self.world.run(None, until_ns)
+        else:  # it was shut down: nobody runs, but time may pass
+            self._time.run(None, until_ns)
         self.flush()
 
     # ------------------------------------------------------------ the end
@@ -253,9 +277,16 @@ class VirtualHost:
         """End what is left, and finish what observers are owed."""
         self.engine.dropped.clear()
         stuck = [self.engine.task_id(number) for number in self.engine.core.abandoned_tasks()]
-        for baton in list(self._batons.values()):
-            baton.end()
-        self._batons.clear()
+        self.release()
         if self._relay is not None:
             self._relay.finish()
         return stuck
+
+    def release(self) -> None:
+        """End what runs and undo the patches; may be called again."""
+        if self._patched:
+            self._patched = False
+            try:
+                self.world.close()
+            finally:
+                close_world()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any, Final, get_args
 
 from runtime import JournalTo, WorkerPool, WorkerPoolConfig
 from runtime.config import check_int, check_seconds, seconds_to_ns
@@ -13,22 +15,31 @@ from runtime.host import Host
 from runtime.observers import Detail, Observer, StepSink
 from runtime.recorder import StepDigest
 from runtime.view import PoolView
-from simulation.host import VirtualHost
+from simulation.host import CarrierKind, VirtualHost
 
 __all__ = ["SimulatedWorkerPool"]
+
+_LATEST: Final = 4e9  # in the year 2096; a float's seconds are good to a microsecond there
 
 
 class SimulatedWorkerPool(WorkerPool):
     """A ``WorkerPool`` whose time is virtual: hours pass in milliseconds, the same at each run.
 
-    Tasks are ``Modelled(...)``, or ordinary functions that use ``current_attempt().sleep`` for the
-    time they take; any other work takes no virtual time. Waiting for a result lets time pass.
+    Tasks are ``Modelled(...)``, or ordinary functions. Inside those, sleeping, clocks, locks,
+    queues and threads are virtual, from the making of the pool until its shutdown, and for nobody
+    else (``docs/scenarios.md``); any other work takes no virtual time. Waiting for a result lets
+    time pass.
 
     Args:
         config: as for a ``WorkerPool``.
         seed: keys what modelled tasks draw, and the jitter unless ``config`` sets its own seed.
         journal: as for a ``WorkerPool``.
         observers: as for a ``WorkerPool``.
+        epoch: what ``time.time()`` and ``pool.now`` are when the pool begins, in seconds.
+        carrier: what runs ordinary functions: ``thread``, or ``greenlet``, which is faster and
+            needs the extra of that name.
+        watchdog_seconds: how long a task may block in real time before ``BlockedOutsideError``
+            says where it does.
 
     Example:
         >>> from simulation import Fails, Modelled
@@ -47,7 +58,23 @@ class SimulatedWorkerPool(WorkerPool):
         *,
         journal: str | PathLike[str] | JournalTo | None = None,
         observers: Sequence[Observer] = (),
+        epoch: float = 0.0,
+        carrier: CarrierKind = "thread",
+        watchdog_seconds: float = 5.0,
     ) -> None:
+        if isinstance(epoch, bool) or not isinstance(epoch, int | float):
+            raise TypeError(f"epoch={epoch!r}: must be an instant in epoch seconds")
+        if not 0 <= epoch <= _LATEST:
+            raise ValueError(f"epoch={epoch!r}: must be 0 to {_LATEST:g} epoch seconds")
+        check_seconds("watchdog_seconds", watchdog_seconds, positive=True)
+        if carrier not in get_args(CarrierKind):
+            allowed = ", ".join(get_args(CarrierKind))
+            raise ValueError(f"carrier={carrier!r}: must be one of {allowed}")
+        self._world_options: dict[str, Any] = {
+            "epoch_ns": seconds_to_ns(epoch),
+            "carrier": carrier,
+            "watchdog_seconds": watchdog_seconds,
+        }
         check_int("seed", seed, 0, (1 << 63) - 1)
         config = WorkerPoolConfig() if config is None else config
         if isinstance(config, WorkerPoolConfig) and config.seed == 0:
@@ -61,8 +88,16 @@ class SimulatedWorkerPool(WorkerPool):
         return f"{self.config.name}-0.", f"{self._seed}."
 
     def _make_host(self, engine: Engine) -> Host:
-        self._virtual = VirtualHost(engine, self._seed)
+        self._virtual = VirtualHost(engine, self._seed, **self._world_options)
+        weakref.finalize(self, self._virtual.release).atexit = False
         return self._virtual
+
+    def _close(self, *, wait: bool, abort: bool, timeout_ns: int | None) -> None:
+        try:
+            super()._close(wait=wait, abort=abort, timeout_ns=timeout_ns)
+        finally:
+            if wait:
+                self._virtual.release()
 
     def _own_observers(self) -> list[Observer]:
         return [self._log]

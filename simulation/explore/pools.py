@@ -16,11 +16,12 @@ from runtime.core.invariants import Auditor, check
 from runtime.core.records import AttemptFailed, AttemptSucceeded, Instruction, Stimulus
 from runtime.engine import Engine
 from runtime.host import Host
-from simulation.clock import VirtualClock
 from simulation.explore.faults import Menu, order_menu
 from simulation.explore.tape import Tape
 from simulation.host import VirtualHost
 from simulation.pool import SimulatedWorkerPool
+from simulation.world.loop import StrandClock
+from simulation.world.strands import Strand
 
 __all__ = ["ExploredPool"]
 
@@ -50,9 +51,12 @@ class ExploredPool(SimulatedWorkerPool):
 
 class _Host(VirtualHost):
     def __init__(self, engine: Engine, seed: int, tape: Tape, faults: frozenset[str]) -> None:
-        super().__init__(engine, seed)
+        self._tape, self._faults = tape, faults
         self._auditor = Auditor(engine.core.settings)
-        self._time = _Clock(engine, self._decide, self._carry_out, tape, faults)
+        super().__init__(engine, seed)
+
+    def _make_clock(self) -> StrandClock[Strand]:
+        return _Clock(self.engine, self._decide, self._carry_out, self._tape, self._faults)
 
     def _decide(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         out = super()._decide(now_ns, stimulus)
@@ -61,7 +65,7 @@ class _Host(VirtualHost):
         return out
 
 
-class _Clock(VirtualClock):
+class _Clock(StrandClock[Strand]):
     def __init__(
         self, engine: Engine, decide: Any, carry_out: Any, tape: Tape, faults: frozenset[str]
     ) -> None:

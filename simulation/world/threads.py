@@ -1,0 +1,72 @@
+"""Threads that a strand starts: strands of the same world."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from simulation.world.errors import WorldEnded
+from simulation.world.locks import HybridLock
+from simulation.world.strands import Strand, current, owned_by
+
+__all__ = ["set_sentinel", "start_new_thread"]
+
+_start: Final = _thread.start_new_thread
+_sleep: Final = time.sleep
+_sentinel: Final[Callable[[], Any] | None] = getattr(_thread, "_set_sentinel", None)
+_active: Final[dict[int, Any]] = threading._active  # type: ignore[attr-defined]
+
+
+def start_new_thread(
+    function: Callable[..., object], args: tuple[Any, ...] = (), *more: Any
+) -> int:
+    """``threading._start_new_thread``: where a strand calls it, the new thread is one, too."""
+    parent = current()
+    if parent is None:
+        started = _start(function, args, *more)
+        thread = getattr(function, "__self__", None)
+        if owned_by(_thread.get_ident()) and isinstance(thread, threading.Thread):
+            # Thread.start() waits for this, and in this thread a wait would let virtual time pass
+            while not thread._started.is_set():  # type: ignore[attr-defined]
+                _sleep(0.0001)
+        return started
+    world = parent.world
+    thread = getattr(function, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        hook = thread._invoke_excepthook  # type: ignore[attr-defined]
+        thread._invoke_excepthook = partial(_tell, hook)  # type: ignore[attr-defined]
+    name = thread.name if isinstance(thread, threading.Thread) else "a thread"
+
+    def run() -> None:
+        ident = _thread.get_ident()
+        before = _active.get(ident)
+        try:
+            function(*args, *more)
+        finally:
+            if before is not None:
+                _active[ident] = before
+
+    strand = world.spawn(run, f"thread {name!r} of {parent.name}", (None, None))
+    world.wake(strand, strand.turn)
+    return strand.number
+
+
+def _tell(hook: Callable[[Any], None], thread: Any) -> None:
+    """What a thread raised goes to the hook, but not that its world has ended."""
+    if not isinstance(sys.exc_info()[1], WorldEnded):
+        hook(thread)
+
+
+def set_sentinel() -> Any:
+    """``threading._set_sentinel``: the lock that is released when the calling thread has ended."""
+    strand: Strand | None = current()
+    if strand is None:
+        assert _sentinel is not None
+        return _sentinel()
+    strand.sentinel = HybridLock()
+    return strand.sentinel

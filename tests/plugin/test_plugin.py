@@ -1,0 +1,110 @@
+"""The pytest plugin, in suites of its users."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.tidy.test_tidy import ROOT
+
+pytest_plugins = ["pytester"]
+
+_USERS_OWN = """
+import time
+import pytest
+from runtime import TaskTimeoutError, current_attempt
+
+@pytest.fixture
+def unit(request):
+    return 60.0 if "virtual" in request.node.name else 1 / 64
+
+def flaky(unit):
+    time.sleep(10 * unit)          # 600 s
+    if current_attempt().number < 3:
+        raise ConnectionError
+    return "there"
+
+def stuck(unit):
+    time.sleep(20 * unit)
+
+def test_it(worker_pool, unit):
+    pool = worker_pool(
+        max_workers=4, max_retries=2, backoff_base_seconds=unit, task_timeout_seconds=15 * unit
+    )
+    tasks = [pool.submit_task("flaky", flaky, (unit,)), pool.submit_task("stuck", stuck, (unit,))]
+    first, second = [pool.get_task_result(task) for task in tasks]
+    assert first.result == "there"
+    assert first.metrics.retries_used == 2
+    assert isinstance(second.error, TaskTimeoutError)
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return pytester
+
+
+def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
+    registered = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
+    )
+    plugin = [] if "--sim-seed" in registered.stdout else ["-p", "twinclock_pytest"]
+    return suite.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *options)
+
+
+def test_a_users_own_test_runs_on_both_clocks(suite: pytest.Pytester) -> None:
+    suite.makepyfile(_USERS_OWN)
+    result = run(suite, "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_it?real? PASSED*", "*test_it?virtual? PASSED*"])
+
+
+def test_the_seed_is_the_options_unless_a_test_gives_one(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        def test_seeds(simulated_pool):
+            assert simulated_pool(max_workers=1).config.seed == 77
+            assert simulated_pool(seed=5).config.seed == 5
+        """
+    )
+    run(suite, "--sim-seed", "77").assert_outcomes(passed=1)
+    run(suite).assert_outcomes(failed=1)
+
+
+def test_a_failure_says_how_to_see_it_again(suite: pytest.Pytester) -> None:
+    suite.makepyfile("def test_bad(simulated_pool):\n    simulated_pool()\n    assert 0\n")
+    result = run(suite, "--sim-seed", "77")
+    result.stdout.fnmatch_lines(["*seed 77; again: pytest '*::test_bad' --sim-seed 77"])
+
+
+def test_the_pools_are_closed_with_the_test(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import time
+        REAL = [time.sleep]
+        def test_open(simulated_pool):
+            simulated_pool().submit_task("t", time.sleep, (600,))
+            assert time.sleep is not REAL[0]
+        def test_closed():
+            assert time.sleep is REAL[0]
+        """
+    )
+    run(suite).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", str(1 << 63)])
+def test_a_bad_seed_is_one_clear_line(suite: pytest.Pytester, seed: str) -> None:
+    result = run(suite, f"--sim-seed={seed}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--sim-seed: '{seed}': must be a whole number*"])
+
+
+def test_it_imports_nothing_until_it_is_used() -> None:
+    code = "import sys, twinclock_pytest; print({'simulation', 'runtime'} & set(sys.modules))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "set()\n"
