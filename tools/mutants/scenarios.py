@@ -1,4 +1,4 @@
-"""The scenarios in which planted bugs are looked for; none knows of any bug."""
+"""The scenarios in which planted bugs are looked for; who planted them wrote these, too."""
 
 from __future__ import annotations
 
