@@ -4,11 +4,13 @@ OpenTelemetry spans.
 
 from telemetry.metrics import PoolMetrics
 from telemetry.openmetrics import RecordedRun, openmetrics
+from telemetry.otlp import OtlpFileExporter
 from telemetry.pools import Endpoint, Telemetry, serve
 from telemetry.spans import PoolSpans
 
 __all__ = [
     "Endpoint",
+    "OtlpFileExporter",
     "PoolMetrics",
     "PoolSpans",
     "RecordedRun",
