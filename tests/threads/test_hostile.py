@@ -421,12 +421,12 @@ def test_the_token_and_its_wakers_are_not_lost_to_a_race(make_pool: MakePool) ->
     try:
         began = time.monotonic()
         for _ in range(800):
-            pool.submit_task("t", lambda: current_attempt().sleep(25), timeout=0.001)
+            pool.submit_task("t", lambda: current_attempt().sleep(100), timeout=0.001)
         pool.wait_for_all(DEADLINE)
         pool.shutdown()
     finally:
         sys.setswitchinterval(before)
-    assert time.monotonic() - began < 20, "an abandoned attempt slept on"
+    assert time.monotonic() - began < 90, "an abandoned attempt slept on"
 
 
 def test_journals_that_meet_at_one_path_all_stay(tmp_path: Path) -> None:

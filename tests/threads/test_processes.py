@@ -451,7 +451,7 @@ def handler(signum, frame):
 signal.signal(signal.SIGALRM, handler)
 with WorkerPool(config(max_workers=2, enable_instrumentation=False)) as pool:
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0005)
-    ends = time.monotonic() + 1.5
+    ends = time.monotonic() + 15
     while not told and time.monotonic() < ends:
         for n in range(50):
             pool.submit_task("t", int)
