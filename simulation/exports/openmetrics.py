@@ -1,9 +1,8 @@
-"""``python -m simulation export``: a recorded run, and variants of it, for other tools."""
+"""A recorded run, and variants of it, as an OpenMetrics file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from runtime.config import seconds_to_ns
@@ -57,19 +56,3 @@ def export_openmetrics(
         gone_in = [(at_ns, stimulus) for at_ns, stimulus, _ in simulated]
         runs.append(RecordedRun(name, header.pool, settings, gone_in, epoch_ns))
     return openmetrics(runs, every_seconds=every_seconds)
-
-
-def write(path: str, data: bytes) -> None:
-    """Write a file.
-
-    Args:
-        path: where.
-        data: what.
-
-    Raises:
-        ValueError: it cannot be written; the message says why.
-    """
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,126 @@
+"""``replay JOURNAL``: exactly, or with ``--set`` under another setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from simulation.commands.common import (
+    FAILED,
+    FINE,
+    REFUSED,
+    console,
+    json_option,
+    parse_changes,
+    print_json,
+    progress,
+    runs_option,
+    seed_option,
+    warn,
+)
+
+__all__ = ["replay"]
+
+
+@click.command()
+@click.argument("journal")
+@click.option(
+    "--set",
+    "changes",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="Ask what another setting would have done; may be given more than once.",
+)
+@runs_option
+@seed_option
+@click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
+@click.option("--check", is_flag=True, help="Verify the core's invariants after each step.")
+@json_option
+def replay(
+    journal: str,
+    changes: Sequence[str],
+    runs: int | None,
+    seed: int,
+    force: bool,
+    check: bool,
+    as_json: bool,
+) -> int:
+    """Replay JOURNAL exactly; with --set, simulate it again under another setting.
+
+    JOURNAL may be - for standard input.
+
+    \b
+    Example:
+      python -m simulation replay run.jsonl
+      python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
+    """
+    if changes:
+        return _what_if(journal, changes, runs, seed, force, as_json)
+    from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
+
+    found = replay_journal(journal, check=check)
+    read = found.journal
+    if read.warning:
+        warn(read.warning)
+    if as_json:
+        print_json(
+            {
+                "journal": {
+                    "path": read.path,
+                    "tasks": found.tasks,
+                    "stimuli": len(read.records),
+                    "complete": read.complete,
+                },
+                "divergence": found.divergence,
+                "digest": read.digest,
+            }
+        )
+    else:
+        from simulation.render import show_replay  # noqa: PLC0415  # start-up time
+
+        show_replay(console(), found)
+    return FINE if found.divergence is None else FAILED
+
+
+def _what_if(
+    journal: str,
+    changes: Sequence[str],
+    runs: int | None,
+    seed: int,
+    force: bool,
+    as_json: bool,
+) -> int:
+    from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
+    from simulation.whatif import DishonestError, check_names, what_if  # noqa: PLC0415
+
+    wanted = parse_changes(changes)
+    check_names(wanted)
+    refusal = None
+    try:
+        answer = what_if(journal, runs=runs, seed=seed, force=force, progress=progress, **wanted)
+    except DishonestError as error:
+        answer, refusal = error.answer, str(error)
+    except NondeterminismError as error:
+        warn(f"{error}; replay it without --set to see the difference")
+        return FAILED
+    if as_json and refusal is None:
+        print_json(
+            {
+                "fidelity": answer.fidelity,
+                "baseline": answer.baseline,
+                "variant": answer.variant,
+                "difference": answer.difference,
+                "changes": answer.changes,
+                "runs": answer.runs,
+                "seed": answer.seed,
+            }
+        )
+    elif refusal is None:
+        from simulation.render import show_what_if  # noqa: PLC0415  # start-up time
+
+        show_what_if(console(), answer)
+    if refusal is not None:
+        warn(f"refused: {refusal} (--force answers anyway)")
+        return REFUSED
+    return FINE

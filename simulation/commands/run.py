@@ -1,0 +1,65 @@
+"""``run SCENARIO``: a synthetic workload."""
+
+from __future__ import annotations
+
+import click
+
+from simulation.commands.common import (
+    FINE,
+    REFUSED,
+    console,
+    json_option,
+    print_json,
+    progress,
+    runs_option,
+    seed_option,
+    warn,
+)
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("scenario")
+@runs_option
+@seed_option
+@click.option("--force", is_flag=True, help="Answer also where some tasks never end.")
+@json_option
+def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) -> int:
+    """Simulate the synthetic workload of SCENARIO, a TOML file.
+
+    \b
+    Example:
+      python -m simulation run examples/outage.toml --runs 100
+    """
+    from simulation.outcome import intervals, measure  # noqa: PLC0415  # start-up time
+    from simulation.scenario import read_scenario  # noqa: PLC0415  # start-up time
+    from simulation.simulate import simulate  # noqa: PLC0415  # start-up time
+    from simulation.whatif import DEFAULT_RUNS  # noqa: PLC0415  # start-up time
+
+    read = read_scenario(scenario)
+    settings = read.config.core_settings()
+    wanted = runs or (DEFAULT_RUNS if read.workload.random else 1)
+    replications = []
+    unfinished = 0
+    for index in range(wanted):
+        done = simulate(read.workload, settings, seed + index)
+        replications.append(measure(done))
+        unfinished = max(unfinished, done.unfinished)
+        progress(index + 1, wanted)
+    outcome = intervals(replications)
+    if not unfinished or force:
+        if as_json:
+            print_json({**outcome, "runs": wanted, "seed": seed})
+        else:
+            from simulation.render import show_outcome  # noqa: PLC0415  # start-up time
+
+            show_outcome(console(), outcome, wanted, seed, random=read.workload.random)
+    if unfinished and not force:
+        warn(
+            f"refused: up to {unfinished} of {read.workload.tasks} tasks never end: attempts that "
+            f"never return hold the workers, or there is no timeout; what the others come to would "
+            f"mislead (--force answers anyway)"
+        )
+        return REFUSED
+    return FINE

@@ -1,0 +1,1 @@
+"""A recorded run for other tools, a file each format."""
