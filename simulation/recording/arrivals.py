@@ -21,9 +21,8 @@ their instants, closed they keep their place among the ends, scaled they are sca
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Literal, NamedTuple
@@ -45,8 +44,6 @@ __all__ = [
     "RECORDED",
     "Arrivals",
     "Source",
-    "looks_closed",
-    "looks_nested",
     "parse_arrivals",
 ]
 
@@ -245,59 +242,3 @@ class Source:
         for _, part in arrivals:
             if type(part) is TaskSubmitted and part.deadline_at_ns is not None:
                 self._deadlines[part.task] = part.deadline_at_ns
-
-
-def looks_closed(recording: Recording) -> bool:
-    """Whether tasks seem to have been submitted because others had ended.
-
-    Where submissions have nothing to do with ends, one comes within the first tenth of the time
-    from one end to the next in a tenth of the cases. Where nine in ten do so, and at least five,
-    whoever submitted waited for ends: with five that is an accident once in 100,000.
-
-    Args:
-        recording: what was recorded.
-    """
-    return _near(recording, recording.run.ended_at_ns, after=True)
-
-
-def looks_nested(recording: Recording) -> bool:
-    """Whether tasks seem to have been submitted from inside others, though the journal knows not.
-
-    The same test as ``looks_closed``, against the instants at which attempts began (a task that
-    submits first), and the time left until attempts end (one that submits last).
-
-    Args:
-        recording: what was recorded.
-    """
-    if recording.parents or looks_closed(recording):
-        return False
-    submitted_at = {part.task: at for at, part in recording.arrivals if type(part) is TaskSubmitted}
-    begun = sorted(
-        at for (task, _), at in recording.begun_at.items() if at != submitted_at[task]
-    )  # who finds a free worker is the reason of his own start
-    stopped = sorted(recording.stopped_at.values())
-    return _near(recording, begun, after=True) or _near(recording, stopped, after=False)
-
-
-def _near(recording: Recording, instants: Sequence[int], *, after: bool) -> bool:
-    """Whether submissions keep near the instants after which, or before which, they come."""
-    submitted = sorted(
-        {
-            at
-            for at, part in recording.arrivals
-            if type(part) is TaskSubmitted and part.task not in recording.parents
-        }
-    )
-    cases = near = 0
-    for at in submitted:
-        if after:
-            place = bisect_right(instants, at)
-        else:
-            place = bisect_left(instants, at)
-        if not 0 < place < len(instants):
-            continue
-        gap = instants[place] - instants[place - 1]
-        away = at - instants[place - 1] if after else instants[place] - at
-        cases += 1
-        near += away * 10 < gap
-    return near >= 5 and near >= 0.9 * cases

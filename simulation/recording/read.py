@@ -10,6 +10,7 @@ journal ends (its process was killed), longer than it was watched.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,7 @@ class Recording:
         ends_before: how many tasks had ended before each of the arrivals.
         parents: the attempt that submitted a task, by the task's number, where one did.
         last_at: the instant of the last thing that the journal knows.
+        by_group: what attempts did whose end is known, by group, the shortest first.
         run: how it went, to be measured like a simulated run.
         draws: the pools that are drawn from, once they were made.
     """
@@ -72,8 +74,9 @@ class Recording:
     ends_before: list[int] = field(default_factory=list)
     parents: dict[int, tuple[int, int]] = field(default_factory=dict)
     last_at: int = 0
+    by_group: dict[str, list[tuple[int, Fails | None]]] = field(default_factory=dict)
     run: Run = field(default_factory=lambda: Run(1))
-    draws: Any = field(default=None, repr=False, compare=False)
+    draws: Any = field(default=None, init=False, repr=False, compare=False)
 
 
 def read_recording(journal: Journal) -> Recording:
@@ -88,6 +91,7 @@ def read_recording(journal: Journal) -> Recording:
     recording = Recording(journal.header.settings)
     run = recording.run = Run(journal.header.settings.max_workers)
     limit_at: dict[tuple[int, int], int] = {}
+    last_attempt: dict[int, int] = {}
     begun_at, fates = recording.begun_at, recording.fates
     for record in journal.records:
         at = record.at
@@ -97,6 +101,8 @@ def read_recording(journal: Journal) -> Recording:
                     _take_end(recording, at, part, limit_at.get((part.task, part.attempt)))
                 case TaskSubmitted():
                     recording.specs[part.task] = part
+                    if part.parent in last_attempt:
+                        recording.parents[part.task] = part.parent, last_attempt[part.parent]
                     recording.arrivals.append((at, part))
                     recording.ends_before.append(len(run.ends))
                 case TimeElapsed():
@@ -108,6 +114,7 @@ def read_recording(journal: Journal) -> Recording:
             match instruction:
                 case StartAttempt(task=task, attempt=attempt, timeout_at_ns=timeout_at):
                     begun_at[task, attempt] = at
+                    last_attempt[task] = attempt
                     if timeout_at is not None:
                         limit_at[task, attempt] = timeout_at
                 case AbandonAttempt(task=task, attempt=attempt, outcome=outcome):
@@ -123,6 +130,14 @@ def read_recording(journal: Journal) -> Recording:
     for key, at in begun_at.items():
         if key not in recording.done and key not in recording.censored:
             recording.censored[key] = recording.last_at - at
+    by_group: dict[str, list[tuple[int, Fails | None]]] = defaultdict(list)
+    for (task, _), did in recording.done.items():
+        assert did.duration_ns is not None
+        by_group[recording.specs[task].group].append((did.duration_ns, did.failure))
+    recording.by_group = {
+        group: sorted(attempts, key=lambda attempt: attempt[0])
+        for group, attempts in by_group.items()
+    }
     _find_outages(recording)
     return recording
 

@@ -91,7 +91,8 @@ class RecordedWorkload:
         self._source = Source(recording, arrivals)
         self._outages = [outage for outage in recording.outages if outage.sure]
         self._failing: dict[tuple[Outage, bool], Lifetimes[Fails | None]] = {}
-        self._draws = draws_of(recording) if pool is None else Draws(recording, pool)
+        self._pool = pool
+        self._draws: Draws | None = None
         self._interrupted = False
         self._seed = 0
         # of the attempt that is being started, and what became of those before it
@@ -186,8 +187,15 @@ class RecordedWorkload:
         u = uniform(self._seed, task, attempt, Purpose.DURATION)
         group = recording.specs[source].group
         return self._take(
-            task, attempt, self._draws.draw(group, attempt, before, u, longer_than_ns)
+            task, attempt, self._pools().draw(group, attempt, before, u, longer_than_ns)
         )
+
+    def _pools(self) -> Draws:
+        """Made once they are needed."""
+        if self._draws is None:
+            whole = self._pool is None
+            self._draws = draws_of(self._recording) if whole else Draws(self._recording, self._pool)
+        return self._draws
 
     def _take(self, task: int, attempt: int, draw: Draw) -> Behaviour:
         if draw.duration_ns is not None:
@@ -217,7 +225,7 @@ class RecordedWorkload:
     def _draw_heeding(self, task: int, key: tuple[int, int]) -> int | None:
         """Of an attempt that was not abandoned in the recording: whether it would heed."""
         u = uniform(self._seed, task, key[1], Purpose.CHOICE)
-        return self._draws.heeds_after_ns(self._recording.specs[key[0]].group, u)
+        return self._pools().heeds_after_ns(self._recording.specs[key[0]].group, u)
 
     # ------------------------------------------------------------ outages
 
