@@ -13,18 +13,25 @@ __all__ = ["MOST_CELLS", "grid", "parse_value", "parse_values"]
 
 #: Cells of one grid; each is simulated 30 times and more.
 MOST_CELLS: Final = 10_000
+#: Fields of which ``none`` is a value by that name.
+_NONE_IS_A_KIND: Final = ("jitter",)
 
 
-def parse_value(text: str) -> Any:
-    """Read one value of a field; ``none`` is unlimited.
+def parse_value(name: str, text: str) -> Any:
+    """Read one value of a field; ``none`` is unlimited, but for a kind that is called so.
 
     Args:
+        name: the field.
         text: as written.
 
     Returns:
         A whole number, a number, ``None`` or the text.
+
+    Example:
+        >>> parse_value("task_timeout_seconds", "none"), parse_value("jitter", "none")
+        (None, 'none')
     """
-    if text.lower() == "none":
+    if name not in _NONE_IS_A_KIND and text.lower() == "none":
         return None
     for kind in (int, float):
         try:
@@ -58,7 +65,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         part = part.strip()
         if not part:
             raise ValueError(f"{name}={text}: must be values with commas, or LOW:HIGH[:STEP]")
-        values.extend(_range(name, part) if ":" in part else [parse_value(part)])
+        values.extend(_range(name, part) if ":" in part else [parse_value(name, part)])
     return values
 
 

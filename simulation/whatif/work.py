@@ -16,22 +16,20 @@ import msgspec
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
-from simulation.outcome import MEASURES, measure
+from simulation.outcome import measure
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.scenario import Scenario, read_scenario
 from simulation.simulate import Run, simulate
+from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.parallel import Workers
 from simulation.whatif.predict import DEFAULT_RUNS, LARGEST_ERROR
 from simulation.whatif.settings import changed_settings
 
-__all__ = ["ALL_MEASURES", "Ask", "Replication", "Work", "open_work", "refusal", "replicate", "run_all"]
+__all__ = ["Ask", "Replication", "Work", "open_work", "outcome_of", "refusal", "replicate", "run_all"]
 
-#: The measures of a run, and the attempts that a task took on average: what a retry policy costs
-#: whoever is called.
-ALL_MEASURES: Final = (*MEASURES, "amplification")
 _SEEDS: Final = 1 << 63
 
 
@@ -211,6 +209,18 @@ def _measures(run: Run) -> dict[str, float]:
     ended = len(run.ends)
     measures["amplification"] = measures["attempts"] / ended if ended else math.nan
     return measures
+
+
+def outcome_of(replications: Sequence[Replication]) -> dict[str, Interval]:
+    """What some runs of one setting came to.
+
+    Args:
+        replications: the runs.
+
+    Returns:
+        The mean of each measure, with its interval.
+    """
+    return intervals([one.measures for one in replications])
 
 
 def refusal(replications: Sequence[Replication]) -> str | None:
