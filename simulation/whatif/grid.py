@@ -117,6 +117,4 @@ def grid(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
             f"the grid has {cells:,} cells; {MOST_CELLS:,} are the most: vary fewer values"
         )
     names = list(vary)
-    return [
-        dict(zip(names, values, strict=True)) for values in itertools.product(*vary.values())
-    ]
+    return [dict(zip(names, values, strict=True)) for values in itertools.product(*vary.values())]

@@ -137,11 +137,7 @@ class Workers(Generic[Shared]):
             spent = time.perf_counter() - began
             rest = len(items) - len(results)
             likely = spent / len(results) * rest if results else 0.0
-            if (
-                self._processes > 1
-                and rest > 1
-                and (self._team or likely > WORTH_STARTING_SECONDS)
-            ):
+            if self._processes > 1 and rest > 1 and (self._team or likely > WORTH_STARTING_SECONDS):
                 before = len(results)
                 return results + self._over_processes(function, items[before:], tell, before)
             results.append(function(self._shared, items[len(results)]))

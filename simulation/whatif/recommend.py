@@ -28,21 +28,12 @@ from simulation.whatif.grid import grid
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
 from simulation.whatif.settings import check_names
-from simulation.whatif.targets import Target, Verdict, parse_targets, verdict_of
-from simulation.whatif.work import (
-    Ask,
-    Replication,
-    Work,
-    open_work,
-    outcome_of,
-    refusal,
-    replicate,
-)
+from simulation.whatif.settle import ROUNDS, rounds_of, settle
+from simulation.whatif.targets import Target, Verdict, parse_targets
+from simulation.whatif.work import Work, open_work
 
 __all__ = ["Recommendation", "Tried", "recommend"]
 
-#: Replications of a setting, in the order in which more are made while it is unclear.
-ROUNDS: Final = (10, 30, 120)
 #: Neighbours below the found setting that are looked at, since the order is not to be trusted.
 _BELOW: Final = 3
 #: Settings that may fail on fresh seeds before the search gives up.
@@ -243,7 +234,7 @@ class _Lab:
         self._work = work
         self._targets = targets
         self._common = common
-        self._rounds = ROUNDS if runs is None else (*(n for n in ROUNDS if n < runs), runs)
+        self._rounds = rounds_of(runs)
         self._seed = seed
         self._progress = progress
         self._expected = 0
@@ -271,55 +262,33 @@ class _Lab:
             self.tried[key] = self.measure(changes, self._seed)
         return self.tried[key]
 
-    def measure(self, changes: Mapping[str, Any], seed: int, first: int = 0) -> Tried:
+    def measure(self, changes: Mapping[str, Any], seed: int, *, fixed: bool = False) -> Tried:
         """Run a setting until it is clear whether it meets the targets.
 
         Args:
             changes: what makes it.
             seed: the first seed.
-            first: replications before the first look.
+            fixed: whether to make all runs before the first look.
         """
-        settings = self._settings(changes)
-        found: list[Replication] = []
-        reason: str | None = None
-        verdict: Verdict = "unclear"
-        for rounds in self._rounds:
-            if rounds < first and rounds != self._rounds[-1]:
-                continue
-            if found and not any(one.random for one in found):
-                break
-            asked = rounds if found or self._rounds[0] == 1 else min(rounds, self._rounds[0])
-            asks = [Ask(settings, seed + at) for at in range(len(found), asked)]
-            found += self._run(asks)
-            if not any(one.random for one in found):
-                found = found[:1]
-            reason = refusal(found)
-            verdict = verdict_of(self._targets, outcome_of(found))
-            if reason is not None or verdict != "unclear":
-                break
-        if reason is not None:
-            verdict = "unclear"
-        return Tried(dict(changes), outcome_of(found), verdict, len(found), reason)
-
-    def _run(self, asks: Sequence[Ask]) -> list[Replication]:
         before = self.simulations
-        self._expected = max(self._expected, before + len(asks))
+        self._expected = max(self._expected, before + self._rounds[0])
 
         def tell(done: int) -> None:
+            self.simulations = before + done
             if self._progress is not None:
-                self._progress(before + done, self._expected)
+                self._progress(self.simulations, max(self._expected, self.simulations + 1))
 
-        results = self._workers.map(replicate, asks, tell)
-        self.simulations += len(asks)
-        return results
+        rounds = self._rounds[-1:] if fixed else self._rounds
+        found = settle(self._workers, self._settings(changes), self._targets, rounds, seed, tell)
+        return Tried(
+            dict(changes), found.outcome, found.verdict, len(found.replications), found.refused
+        )
 
     def shortfall(self, tried: Tried) -> float:
         """How far a setting is from meeting all targets, the worst of them."""
         if tried.refused is not None:
             return math.inf
-        return max(
-            target.shortfall(tried.outcome[target.measure].mean) for target in self._targets
-        )
+        return max(target.shortfall(tried.outcome[target.measure].mean) for target in self._targets)
 
     def nearest(self) -> Tried | None:
         """The setting that came nearest."""
@@ -396,9 +365,7 @@ class _Search:
 
     def _close_in(self, other: Mapping[str, Any], most: int) -> int | None:
         """Where no stride met the targets: towards the one that came nearest, by halves."""
-        looked = sorted(
-            at for at in range(most) if self._lab.seen(self._at(at, other)) is not None
-        )
+        looked = sorted(at for at in range(most) if self._lab.seen(self._at(at, other)) is not None)
         while True:
             nearest = min(
                 looked, key=lambda at: self._lab.shortfall(self._lab.look(self._at(at, other)))
@@ -425,7 +392,7 @@ class _Search:
         at = self._values.index(found[self._field])
         for step, index in enumerate(range(at, min(at + _CONFIRMATIONS, len(self._values)))):
             changes = {**found, self._field: self._values[index]}
-            tried = self._lab.measure(changes, seed + step * ROUNDS[-1], first=ROUNDS[1])
+            tried = self._lab.measure(changes, seed + step * ROUNDS[-1], fixed=True)
             if tried.verdict == "met":
                 return tried
             self._lab.tried[_key(changes)] = tried

@@ -274,7 +274,9 @@ def _winner(
     return min(known, key=lambda at: known[at]) if known else None
 
 
-def _difference(base: Sequence[Replication], variant: Sequence[Replication], name: str) -> Difference:
+def _difference(
+    base: Sequence[Replication], variant: Sequence[Replication], name: str
+) -> Difference:
     return paired([one.measures[name] for one in base], [one.measures[name] for one in variant])
 
 
@@ -292,7 +294,9 @@ def _compare(
         at >= first and not same[at] and refusals[at] is None and not math.isnan(one.p_value)
         for at, one in enumerate(differences)
     ]
-    adjusted = holm([one.p_value if test else math.nan for one, test in zip(differences, tested, strict=True)])
+    adjusted = holm(
+        [one.p_value if test else math.nan for one, test in zip(differences, tested, strict=True)]
+    )
     found: list[tuple[float | None, float | None, str]] = []
     for at, difference in enumerate(differences):
         if refusals[at] is not None:

@@ -28,7 +28,16 @@ from simulation.whatif.parallel import Workers
 from simulation.whatif.predict import DEFAULT_RUNS, LARGEST_ERROR
 from simulation.whatif.settings import changed_settings
 
-__all__ = ["Ask", "Replication", "Work", "open_work", "outcome_of", "refusal", "replicate", "run_all"]
+__all__ = [
+    "Ask",
+    "Replication",
+    "Work",
+    "open_work",
+    "outcome_of",
+    "refusal",
+    "replicate",
+    "run_all",
+]
 
 _SEEDS: Final = 1 << 63
 
@@ -189,9 +198,7 @@ def replicate(work: Work, ask: Ask) -> Replication:
     if work.recording is None:
         assert work.scenario is not None
         run = simulate(work.scenario.workload, settings, seed)
-        return Replication(
-            _measures(run), work.scenario.workload.random, unfinished=run.unfinished
-        )
+        return Replication(_measures(run), work.scenario.workload.random, unfinished=run.unfinished)
     workload = RecordedWorkload(work.recording, settings)
     run = simulate(workload, settings, seed)
     measures = _measures(run)
