@@ -43,7 +43,7 @@ runs_option = click.option(
     "--runs",
     type=click.IntRange(1, 1_000_000),
     default=None,
-    help="Replications; by default 1 where nothing is random, else 30.",
+    help="Replications; by default as many as it takes, 30 or more, or 1 where nothing is random.",
 )
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from simulation.statistics.intervals import Interval
 
-__all__ = ["TITLES", "interval_text", "number_text"]
+__all__ = ["TITLES", "interval_text", "number_text", "range_text"]
 
 _LONG_SECONDS = 100
 
@@ -48,18 +48,42 @@ def number_text(value: float, unit: str) -> str:
 
 
 def interval_text(interval: Interval, unit: str, *, difference: bool = False) -> Text:
-    """An interval as its middle and what is on either side.
+    """A mean and what is on either side of it, which is the same.
 
     Args:
         interval: what to show.
         unit: ``s``, ``%`` or nothing.
         difference: whether it is a difference, which has a sign and percentage points.
     """
-    mean = number_text(interval.mean, unit)
-    if difference:
-        mean = mean.replace("%", "pp")  # percentage points
-    text = Text(f"+{mean}" if difference and interval.mean > 0 else mean)
+    text = Text(_figure(interval.mean, unit, difference=difference))
     half = (interval.high - interval.low) / 2
     if half > 0:
         text.append(f" ± {number_text(half, unit).partition(' ')[0]}", style="dim")
     return text
+
+
+def range_text(interval: Interval, unit: str, *, difference: bool = False) -> Text:
+    """A figure, and below it from where to where something lies.
+
+    Args:
+        interval: what to show.
+        unit: ``s``, ``%`` or nothing.
+        difference: whether it is a difference, which has a sign and percentage points.
+    """
+    text = Text(_figure(interval.mean, unit, difference=difference))
+    if interval.kind == "not estimable" and not math.isnan(interval.mean):
+        text.append("\nnot estimable", style="dim")
+    elif interval.high > interval.low:
+        low, high = (
+            _figure(end, unit, difference=difference).partition(" ")[0]
+            for end in (interval.low, interval.high)
+        )
+        text.append(f"\n{low} to {high}", style="dim")
+    return text
+
+
+def _figure(value: float, unit: str, *, difference: bool) -> str:
+    text = number_text(value, unit)
+    if not difference:
+        return text
+    return ("+" if value > 0 else "") + text.replace("%", "pp")  # percentage points
