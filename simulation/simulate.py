@@ -23,10 +23,11 @@ from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.clock import VirtualClock
 from simulation.models import ended
-from simulation.workload import Sampler, Workload
+from simulation.workload import Reactive, Sampler, Workload
 
 __all__ = ["HEEDED", "Run", "simulate"]
 
+CarryOut = Callable[[int, Instruction, Stimulus, Any], None]
 #: What an attempt raises that heeds its token, from ``current_attempt().sleep`` for one.
 HEEDED: Final = f"{TaskCancelledError.__module__}.{TaskCancelledError.__qualname__}"
 
@@ -93,10 +94,13 @@ class _Simulation:
     def __init__(self, workload: Workload, settings: CoreSettings, seed: int, log: bool) -> None:
         self._core = core = Core(settings, record="all" if log else "none")
         self._result = Run(settings.max_workers)
+        carry_out = self._make_carry_out(workload.sampler(seed))
+        if isinstance(workload, Reactive):
+            carry_out = self._let_react(workload, carry_out)
         self._clock = VirtualClock(
             core,
             self._decide_and_keep if log else core.handle,
-            self._make_carry_out(workload.sampler(seed)),
+            carry_out,
             workload.arrivals(seed),
         )
 
@@ -108,7 +112,7 @@ class _Simulation:
         result.transitions = core.take_transitions()
         return result
 
-    def _make_carry_out(self, sample: Sampler) -> Callable[[int, Instruction, Stimulus, Any], None]:
+    def _make_carry_out(self, sample: Sampler) -> CarryOut:
         """A closure, since it is called twice a task."""
         result = self._result
         ends, ended_at_ns = result.ends, result.ended_at_ns
@@ -154,6 +158,20 @@ class _Simulation:
                         self._clock.happen_at(now_ns + heeds, late, None)
 
         return carry_out
+
+    def _let_react(self, workload: Reactive, carry_out: CarryOut) -> CarryOut:
+        """Tell the workload of each instruction before it is carried out."""
+        react = workload.react
+
+        def carry_out_and_arrive(
+            now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
+        ) -> None:
+            arrivals = react(now_ns, instruction)
+            carry_out(now_ns, instruction, stimulus, payload)
+            for at_ns, part in arrivals:
+                self._clock.arrive_at(at_ns, part)
+
+        return carry_out_and_arrive
 
     def _decide_and_keep(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         core = self._core

@@ -25,6 +25,7 @@ TITLES = {
     "task_seconds_p95": ("task time, p95", "s"),
     "task_seconds_p99": ("task time, p99", "s"),
     "utilization": ("utilization", "%"),
+    "amplification": ("attempts a task", "x"),
 }
 
 
@@ -39,6 +40,8 @@ def number_text(value: float, unit: str) -> str:
         return "-"
     if unit == "%":
         return f"{value * 100:.1f} %"
+    if unit == "x":
+        return f"{value:,.2f}"
     if unit == "s":
         return f"{value:,.3f} s" if abs(value) < _LONG_SECONDS else f"{value:,.1f} s"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

@@ -17,10 +17,11 @@ class DishonestError(Exception):
 
     Args:
         message: what is missing.
-        answer: what it would have been.
+        answer: what it would have been (a ``WhatIf``, a ``Sweep`` ...); ``None`` where the refusal
+            came before there was one.
     """
 
-    def __init__(self, message: str, answer: WhatIf) -> None:
+    def __init__(self, message: str, answer: Any = None) -> None:
         super().__init__(message)
         self.answer = answer
 
