@@ -25,7 +25,8 @@ from simulation.simulate import Run, simulate
 from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.parallel import Workers
-from simulation.whatif.predict import DEFAULT_RUNS, LARGEST_ERROR
+from simulation.whatif.predict import DEFAULT_RUNS
+from simulation.whatif.trust import LARGEST_ERROR
 from simulation.whatif.settings import changed_settings
 
 __all__ = [

@@ -210,7 +210,7 @@ def test_absolute_precision_and_the_cap() -> None:
         {"at_least": 1},
         {"at_least": 50, "at_most": 40},
     ):
-        with pytest.raises(ValueError, match="must be|needs"):
+        with pytest.raises(ValueError, match=r"must be|needs"):
             Precision(**wrong)  # type: ignore[arg-type]
 
 
