@@ -45,12 +45,15 @@ class Luck:
         sources: the recorded task that each task behaves like.
         recording: with the pool's attempts to draw from in place of all.
         unseen: a group's probability that an attempt fails which was recorded to succeed.
+        excess: how much longer than its longest recorded attempt one of a group may take, on
+            average, in nanoseconds.
     """
 
     seed: int
     sources: dict[int, int]
     recording: Recording
     unseen: dict[str, float]
+    excess: dict[str, float]
 
 
 class Sample:
@@ -86,6 +89,7 @@ class Sample:
         sources: dict[int, int] = {}
         by_group: dict[str, _Attempts] = {}
         unseen: dict[str, float] = {}
+        excess: dict[str, float] = {}
         for group in sorted(self._tasks):
             tasks = self._tasks[group]
             pool, drawn = two_stages(tasks, draw)
@@ -93,8 +97,10 @@ class Sample:
             attempts = [one for task in pool for one in self._attempts.get(task, ())]
             by_group[group] = sorted(attempts, key=lambda one: one[0])
             seen = len(self.recording.by_group.get(group, ()))
-            unseen[group] = unseen_rate(seen, draw()) if seen else 0.0
-        return Luck(seed, sources, replace(self.recording, by_group=by_group), unseen)
+            if seen:
+                unseen[group] = unseen_rate(seen, draw())
+                excess[group] = self.tails[group].drawn_excess(1.0 - draw())
+        return Luck(seed, sources, replace(self.recording, by_group=by_group), unseen, excess)
 
 
 class NextRun(RecordedWorkload):
@@ -120,7 +126,8 @@ class NextRun(RecordedWorkload):
         """What attempts do: as drawn, and now and then something that was not recorded."""
         as_drawn = super().sampler(seed)
         specs = self._luck.recording.specs
-        tails, failures, unseen = self._sample.tails, self._sample.failures, self._luck.unseen
+        tails, failures = self._sample.tails, self._sample.failures
+        unseen, excess = self._luck.unseen, self._luck.excess
 
         def sample(task: int, attempt: int) -> Behaviour:
             behaviour = as_drawn(task, attempt)
@@ -131,8 +138,10 @@ class NextRun(RecordedWorkload):
                 return behaviour
             u = uniform(seed, task, attempt, Purpose.CHOICE)
             if u < tail.chance:
-                longer = round(tail.beyond((u + 2**-54) / tail.chance))
-                return replace_in(behaviour, duration_ns=longer)
+                took = round(tail.beyond((u + 2**-54) / tail.chance, excess[group]))
+                return replace_in(behaviour, duration_ns=took)
+            if took > tail.top[0]:
+                behaviour = replace_in(behaviour, duration_ns=round(tail.between(took, u)))
             if behaviour.failure is None and u >= 1.0 - unseen[group]:
                 return replace_in(behaviour, failure=failures[group])
             return behaviour
