@@ -23,13 +23,19 @@ from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.outcome import MEASURES
+from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import simulate
 from simulation.statistics.intervals import LEVEL, Interval
 from simulation.statistics.paired import Difference
-from simulation.statistics.prediction import least_replications, next_difference, next_value
+from simulation.statistics.prediction import (
+    expansion,
+    least_replications,
+    next_difference,
+    next_value,
+)
 from simulation.statistics.quantiles import estimable
 from simulation.statistics.rates import next_rate
 from simulation.statistics.stopping import Precision, enough
@@ -44,7 +50,7 @@ from simulation.whatif.replication import (
     recorded_side,
 )
 from simulation.whatif.settings import changed_settings
-from simulation.whatif.trust import fidelity_of, notes_on, refuse_dishonest
+from simulation.whatif.trust import fidelity_of, notes_on, notes_on_span, refuse_dishonest
 
 __all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
 
@@ -59,6 +65,7 @@ _PRECISIONS: Final = {
     "success_rate": Precision(None, 0.01, at_least=_LEAST, at_most=_MOST),
 }
 _QUANTILES: Final = {"task_seconds_p50": 0.50, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
+_SHARES: Final = ("success_rate", "utilization")
 #: With fewer in a run than this, resampling hardly ever shows one (the rule of three).
 _RARE: Final = 3
 
@@ -70,6 +77,7 @@ def what_if(
     seed: int = 0,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
     **changes: Any,
 ) -> WhatIf:
     """Predict what a recorded run would have come to under another setting.
@@ -81,6 +89,8 @@ def what_if(
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
+        arrivals: when tasks come: ``recorded``, ``closed`` (the next is submitted when one ends),
+            or ``scaled=F`` (F times as fast).
         **changes: fields of ``WorkerPoolConfig`` and their new values.
 
     Returns:
@@ -100,10 +110,14 @@ def what_if(
         raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
     if runs is not None and runs < 1:
         raise ValueError(f"runs={runs}: must be 1 or more")
-    recorded, following = _replications(recording, settings, runs, seed, progress)
+    if isinstance(arrivals, str):
+        arrivals = parse_arrivals(arrivals)
+    recorded, following = _replications(recording, settings, arrivals, runs, seed, progress)
     unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
-        unchanged = recorded_side(recording, recording.settings, recording.settings.seed)
+        unchanged = recorded_side(
+            recording, recording.settings, recording.settings.seed, arrivals.baseline
+        )
     variants = [pair.variant for pair in recorded]
     tasks = len(recording.run.ends)
     answer = WhatIf(
@@ -111,22 +125,57 @@ def what_if(
         baseline=summarise([pair.baseline for pair in recorded], _of(following, "baseline"), tasks),
         variant=summarise(variants, _of(following, "variant"), tasks),
         difference=differences(recorded, following, tasks),
-        changes=changes,
+        changes=changes if arrivals == RECORDED else {**changes, "arrivals": str(arrivals)},
         runs=max(len(recorded), len(following)),
         seed=seed,
         drawn_attempts=sum(side.drawn for side in variants) / len(variants),
         unknown_attempts=max(side.unknown for side in variants),
         random=any(pair.baseline.random or pair.variant.random for pair in recorded),
         tasks=tasks,
-        notes=notes_on(recording),
+        notes=notes_on(recording, recorded[0].variant, arrivals),
     )
+    if answer.unknown_attempts:
+        answer = _spanned(answer, recorded, following, tasks)
     if not force:
         refuse_dishonest(recording, unchanged, variants, answer)
     return answer
 
 
+def _spanned(
+    answer: WhatIf, recorded: Sequence[Pair], following: Sequence[Pair], tasks: int
+) -> WhatIf:
+    """From the answer where what nobody knows the end of never ends, to where it soon does."""
+    soonest = [
+        [Pair(pair.baseline, pair.shortest, pair.shortest) for pair in pairs]
+        for pairs in (recorded, following)
+    ]
+    other = summarise(_of(soonest[0], "variant"), _of(soonest[1], "variant"), tasks)
+    apart = differences(soonest[0], soonest[1], tasks)
+    span = {}
+    variant, difference = dict(answer.variant), dict(answer.difference)
+    for name in MEASURES:
+        here, there = variant[name], other[name]
+        if here.mean < there.mean or there.mean < here.mean:
+            span[name] = min(here.mean, there.mean), max(here.mean, there.mean)
+        low, high = min(here.low, there.low), max(here.high, there.high)
+        variant[name] = replaced(here, low=low, high=high)
+        low = min(difference[name].low, apart[name].low)
+        high = max(difference[name].high, apart[name].high)
+        difference[name] = replaced(difference[name], low=low, high=high)
+    return replaced(
+        answer,
+        variant=variant,
+        difference=difference,
+        span=span,
+        notes=[*answer.notes, *notes_on_span(answer.unknown_attempts, span)],
+    )
+
+
 def variant(
-    journal: Journal, changes: Mapping[str, Any], seed: int = 0
+    journal: Journal,
+    changes: Mapping[str, Any],
+    seed: int = 0,
+    arrivals: Arrivals = RECORDED,
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -134,18 +183,21 @@ def variant(
         journal: a journal that replays.
         changes: fields of ``WorkerPoolConfig`` and their new values.
         seed: keys what is drawn.
+        arrivals: when tasks come.
 
     Returns:
         The setting, and what went into the core and came out.
     """
     recording = read_recording(journal)
     settings = keyed(changed_settings(recording.settings, changes), seed)
-    return settings, simulate(RecordedWorkload(recording, settings), settings, seed, log=True).steps
+    workload = RecordedWorkload(recording, settings, arrivals=arrivals)
+    return settings, simulate(workload, settings, seed, log=True).steps
 
 
 def _replications(
     recording: Recording,
     settings: CoreSettings,
+    arrivals: Arrivals,
     runs: int | None,
     seed: int,
     progress: Callable[[int, int], None] | None,
@@ -157,10 +209,10 @@ def _replications(
     wanted = runs or _LEAST
     for key in range(seed, seed + (runs or _MOST)):
         if not recorded or recorded[0].baseline.random or recorded[0].variant.random:
-            recorded.append(recorded_pair(recording, settings, key))
+            recorded.append(recorded_pair(recording, settings, key, arrivals))
         if runs == 1:
             break
-        following.append(next_pair(sample, settings, key))
+        following.append(next_pair(sample, settings, key, arrivals))
         if progress is not None:
             progress(len(following), max(wanted, len(following)))
         if runs is None and _known(following):
@@ -202,7 +254,10 @@ def summarise(
         elif name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
             summary[name] = Interval(mean, math.nan, math.nan, LEVEL, "not estimable")
         else:
-            summary[name] = _around(mean, next_value([side.measures[name] for side in following]))
+            found = _widened(next_value([side.measures[name] for side in following]), tasks)
+            most = 1.0 if name in _SHARES else math.inf
+            within = replaced(found, low=max(0.0, found.low), high=min(most, found.high))
+            summary[name] = _around(mean, within)
     if following:
         _widen_rare(summary, tasks)
     return summary
@@ -229,6 +284,16 @@ def _widen_rare(summary: dict[str, Interval], tasks: int) -> None:
         now = summary[name]
         wide = replaced(now, low=min(max(0.0, low), now.low), high=max(high, now.high))
         summary[name] = _around(now.mean, wide)
+
+
+def _widened(interval: Interval, tasks: int) -> Interval:
+    """An interval with room for how few tasks it was drawn from; counts stay whole numbers."""
+    factor = expansion(tasks)
+    mean, low, high = interval.mean, interval.low, interval.high
+    wide_low, wide_high = mean - factor * (mean - low), mean + factor * (high - mean)
+    if float(low).is_integer() and float(high).is_integer():
+        wide_low, wide_high = math.floor(wide_low + 0.5), math.ceil(wide_high - 0.5)
+    return replaced(interval, low=wide_low, high=wide_high)
 
 
 def _around(mean: float, interval: Interval) -> Interval:
@@ -266,6 +331,7 @@ def differences(
             [pair.baseline.measures[name] for pair in following],
             [pair.variant.measures[name] for pair in following],
         )
+        low, high = _widened(found, tasks).low, _widened(found, tasks).high
         if name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
             found_by_name[name] = replaced(
                 found,
@@ -277,6 +343,6 @@ def differences(
             )
         else:
             found_by_name[name] = replaced(
-                found, mean=mean, low=min(mean, found.low), high=max(mean, found.high)
+                found, mean=mean, low=min(mean, low), high=max(mean, high)
             )
     return found_by_name

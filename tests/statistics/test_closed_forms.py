@@ -23,7 +23,12 @@ from simulation.statistics import (
     student,
     wilson,
 )
-from simulation.statistics.prediction import least_replications, next_difference, next_value
+from simulation.statistics.prediction import (
+    expansion,
+    least_replications,
+    next_difference,
+    next_value,
+)
 from simulation.statistics.quantiles import quantile
 from simulation.statistics.unseen import tail_of, unseen_rate
 
@@ -404,3 +409,10 @@ def test_more_replications_narrow_a_mean_and_not_the_next_run() -> None:
         widths.append((mean.high - mean.low, following.high - following.low))
     assert all(later[0] < earlier[0] / 2 for earlier, later in pairwise(widths))
     assert widths[-1][1] > 0.7 * widths[0][1]
+
+
+@pytest.mark.parametrize(("n", "factor"), [(2, 9.168), (20, 1.0956), (10**6, 1.0)])
+def test_few_values_widen_an_interval_from_resampling(n: int, factor: float) -> None:
+    expected = math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
+    assert expansion(n) == pytest.approx(expected) == pytest.approx(factor, rel=1e-3)
+    assert expansion(1) == expansion(2)
