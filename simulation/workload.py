@@ -20,6 +20,7 @@ from runtime.core.keyed import BLOCK, Purpose, block
 from runtime.core.records import TaskSubmitted
 from simulation.clock import Arrival
 from simulation.distributions import Distribution, Exponential
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails, Modelled
 
 __all__ = ["Batch", "Modelled", "Sampler", "SyntheticWorkload", "Workload"]
@@ -40,6 +41,10 @@ class Workload(Protocol):
     @property
     def random(self) -> bool:
         """Whether another seed gives another run."""
+
+    @property
+    def machine(self) -> Machine | None:
+        """What attempts meet while they run; ``None`` where each is alone."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class SyntheticWorkload:
 
     Args:
         batches: the batches.
+        machine: what attempts meet while they run; ``None`` where each is alone.
 
     Example:
         >>> workload = SyntheticWorkload([Batch(3, Modelled(duration=2.0))])
@@ -88,7 +94,8 @@ class SyntheticWorkload:
         [(0, 'task-1'), (0, 'task-2'), (0, 'task-3')]
     """
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[Batch], machine: Machine | None = None) -> None:
+        self.machine = machine
         self._batches = list(batches)
         self._ends: list[int] = []
         end = 0

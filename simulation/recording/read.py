@@ -23,6 +23,7 @@ from runtime.core.records import (
 )
 from runtime.journal import Journal
 from simulation.clock import Arrival
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails
 from simulation.replay import parts_of
 from simulation.simulate import HEEDED, Run
@@ -44,6 +45,13 @@ class Recording:
             heeded their token.
         by_group: what attempts did, by group, the shortest first.
         run: how it went, to be measured like a simulated run.
+        clock: whether it ran on the real clock (``wall``) or on a ``virtual`` one.
+        cores: of the machine that it ran on, as its process was allowed to use them.
+        gil: whether its interpreter had one.
+        without_cpu: attempts of ``done`` whose CPU time the journal does not have.
+        machine: what attempts are to meet when this is simulated, ``None`` where each takes as
+            long as it took.
+        cpu_share: how much of its duration an attempt computes that is drawn, by group.
     """
 
     settings: CoreSettings
@@ -54,6 +62,12 @@ class Recording:
     heeded: dict[tuple[int, int], int] = field(default_factory=dict)
     by_group: dict[str, list[tuple[int, Fails | None]]] = field(default_factory=dict)
     run: Run = field(default_factory=lambda: Run(1))
+    clock: str = "wall"
+    cores: int = 1
+    gil: bool = True
+    without_cpu: int = 0
+    machine: Machine | None = None
+    cpu_share: dict[str, float] = field(default_factory=dict)
 
 
 def read_recording(journal: Journal) -> Recording:
@@ -65,7 +79,8 @@ def read_recording(journal: Journal) -> Recording:
     Returns:
         The recording.
     """
-    recording = Recording(journal.header.settings)
+    header = journal.header
+    recording = Recording(header.settings, clock=header.clock, cores=header.cores, gil=header.gil)
     run = recording.run = Run(journal.header.settings.max_workers)
     started: dict[tuple[int, int], int] = {}
     by_group: dict[str, list[tuple[int, Fails | None]]] = defaultdict(list)
@@ -81,7 +96,9 @@ def read_recording(journal: Journal) -> Recording:
                         continue
                     took = at - started[key]
                     failure = _failure(part)
-                    recording.done[key] = Behaviour(took, failure)
+                    cpu = part.cpu_ns
+                    recording.without_cpu += cpu is None
+                    recording.done[key] = Behaviour(took, failure, None, min(cpu or 0, took))
                     recording.censored.pop(key, None)
                     by_group[recording.specs[part.task].group].append((took, failure))
                 case TaskSubmitted():

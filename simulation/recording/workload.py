@@ -24,6 +24,7 @@ from runtime.core import CoreSettings
 from runtime.core.keyed import Purpose, uniform
 from runtime.core.records import UNSET
 from simulation.clock import Arrival
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour
 from simulation.recording.read import Recording
 from simulation.simulate import Run
@@ -63,6 +64,11 @@ class RecordedWorkload:
     def random(self) -> bool:
         """Whether another seed would have given another run, so far."""
         return self.drawn > 0
+
+    @property
+    def machine(self) -> Machine | None:
+        """What attempts meet."""
+        return self._recording.machine
 
     def arrivals(self, seed: int) -> Iterator[Arrival]:
         """What came from outside, at the recorded instants."""
@@ -117,4 +123,5 @@ class RecordedWorkload:
         self.drawn += 1
         u = uniform(seed, task, attempt, Purpose.DURATION)
         took, failure = seen[first + int(u * (len(seen) - first))]
-        return Behaviour(took, failure)
+        share = self._recording.cpu_share.get(self._recording.specs[task].group, 0.0)
+        return Behaviour(took, failure, None, int(took * share))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.statistics.intervals import Interval
+from simulation.whatif.contention import Contention
 
 __all__ = ["DishonestError", "Fidelity", "WhatIf"]
 
@@ -53,6 +54,8 @@ class WhatIf:
         drawn_attempts: attempts a run that the recording does not have, so they were drawn.
         unknown_attempts: attempts of which the recording cannot know how long they take.
         random: whether another seed would have given another answer.
+        contention: what was done about the CPU that attempts share.
+        backends: the declared backends that attempts call in the changed setting.
     """
 
     fidelity: Fidelity
@@ -65,3 +68,5 @@ class WhatIf:
     drawn_attempts: float
     unknown_attempts: int
     random: bool
+    contention: Contention = field(default_factory=lambda: Contention("unmeasured"))
+    backends: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ are taken pair by pair.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ import msgspec
 from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
 from simulation.outcome import MEASURES, measure
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
@@ -27,6 +30,7 @@ from simulation.replay import replay
 from simulation.simulate import simulate
 from simulation.statistics.intervals import intervals
 from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
+from simulation.whatif.contention import meet
 from simulation.whatif.settings import changed_settings
 
 __all__ = ["variant", "what_if"]
@@ -43,6 +47,8 @@ def what_if(
     seed: int = 0,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] = (),
     **changes: Any,
 ) -> WhatIf:
     """Predict what a recorded run would have come to under another setting.
@@ -53,6 +59,9 @@ def what_if(
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
+        calibration: what the machine costs, from ``read_calibration``; nothing without it.
+        backends: what attempts call, from ``read_backends``. Those that are new are in the changed
+            setting only.
         **changes: fields of ``WorkerPoolConfig`` and their new values.
 
     Returns:
@@ -72,11 +81,13 @@ def what_if(
         raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
     if runs is not None and runs < 1:
         raise ValueError(f"runs={runs}: must be 1 or more")
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
+    recording = met.recorded
     pairs: list[tuple[_Side, _Side]] = []
     wanted = runs or 1
     while len(pairs) < wanted:
         key = seed + len(pairs)
-        pair = _run(recording, recording.settings, key), _run(recording, settings, key)
+        pair = _run(recording, recording.settings, key), _run(met.changed, settings, key)
         pairs.append(pair)
         if runs is None and (pair[0].random or pair[1].random):
             wanted = DEFAULT_RUNS
@@ -85,7 +96,11 @@ def what_if(
     unchanged = pairs[0][0]
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
         unchanged = _run(recording, recording.settings, recording.settings.seed)
-    answer = _answer(recording, unchanged, pairs, changes, seed)
+    answer = replaced(
+        _answer(recording, unchanged, pairs, changes, seed),
+        contention=met.contention,
+        backends=tuple(backend.name for backend in backends),
+    )
     if not force:
         _refuse_dishonest(recording, unchanged, pairs, answer)
     return answer
@@ -101,7 +116,12 @@ class _Side:
 
 
 def variant(
-    journal: Journal, changes: Mapping[str, Any], seed: int = 0
+    journal: Journal,
+    changes: Mapping[str, Any],
+    seed: int = 0,
+    *,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] = (),
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -109,12 +129,16 @@ def variant(
         journal: a journal that replays.
         changes: fields of ``WorkerPoolConfig`` and their new values.
         seed: keys what is drawn.
+        calibration: as for ``what_if``.
+        backends: as for ``what_if``.
 
     Returns:
         The setting, and what went into the core and came out.
     """
     recording = read_recording(journal)
     settings = _keyed(changed_settings(recording.settings, changes), seed)
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
+    recording = met.changed
     return settings, simulate(RecordedWorkload(recording, settings), settings, seed, log=True).steps
 
 
