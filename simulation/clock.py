@@ -69,7 +69,7 @@ class VirtualClock:
         self._event_at = NEVER  # of the next SimPy event
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
-        self._arrivals = iter(()) if arrivals is None else arrivals
+        self._arrivals: Iterator[Arrival] = iter(()) if arrivals is None else arrivals
         self._next_arrival = next(self._arrivals, _NO_ARRIVAL)
         self._gathered: list[tuple[Stimulus, Any]] = []
         self._wake_at = NEVER
@@ -88,6 +88,20 @@ class VirtualClock:
         """
         self._count = count = self._count + 1
         heappush(self._ends, (at_ns, count, stimulus, payload))
+
+    def arrive_at(self, at_ns: int, part: SimultaneousPart) -> None:
+        """Let something arrive that was not known when the clock was made.
+
+        It is decided on like any arrival: after what else happens at its instant, and after the
+        arrivals of that instant that were known before it.
+
+        Args:
+            at_ns: when, in nanoseconds, now or later.
+            part: what arrives.
+        """
+        if not isinstance(self._arrivals, _Late):
+            self._arrivals = _Late(self._next_arrival, self._arrivals)
+        self._next_arrival = self._arrivals.add(at_ns, part)
 
     def at(self, after_ns: int, callback: Callable[[Any], None], value: Any = None) -> None:
         """Call back after a while.
@@ -165,8 +179,8 @@ class VirtualClock:
         self.settle()
         stimulus: Stimulus
         payload: Any
-        arrives_at, arriving = self._next_arrival
         while done is None or not done():
+            arrives_at, arriving = self._next_arrival
             if until_ns is not None and self.now >= until_ns:
                 return False
             instant = self._event_at
@@ -175,7 +189,7 @@ class VirtualClock:
             if arrives_at < instant:  # else it comes after the others
                 self.now = instant = arrives_at
                 stimulus, payload = arriving, None
-                self._next_arrival = arrives_at, arriving = next(self._arrivals, _NO_ARRIVAL)
+                self._next_arrival = next(self._arrivals, _NO_ARRIVAL)
             elif instant == NEVER:
                 return False
             else:
@@ -205,6 +219,34 @@ class VirtualClock:
     def _look_at_events(self) -> None:
         at = self._env.peek()
         self._event_at = NEVER if at == _INFINITY else int(at)
+
+
+class _Late:
+    """Arrivals that were known beforehand, merged with those that became known on the way.
+
+    Its top is the next arrival, and asking for the next one says that the top was taken.
+    """
+
+    def __init__(self, top: Arrival, known: Iterator[Arrival]) -> None:
+        self._known = known
+        self._count = 0
+        self._heap: list[tuple[int, int, SimultaneousPart]] = [(top[0], 0, top[1])]
+
+    def add(self, at_ns: int, part: SimultaneousPart) -> Arrival:
+        """Take one in, and say which is the next."""
+        self._count += 1
+        heappush(self._heap, (at_ns, self._count, part))
+        return self._heap[0][::2]
+
+    def __iter__(self) -> _Late:
+        return self
+
+    def __next__(self) -> Arrival:
+        _, count, _ = heappop(self._heap)
+        if not count:  # known ones come first within their instant
+            at_ns, part = next(self._known, _NO_ARRIVAL)
+            heappush(self._heap, (at_ns, 0, part))
+        return self._heap[0][::2]
 
 
 def arrive(event: simpy.Event) -> None:

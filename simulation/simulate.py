@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,20 +15,20 @@ from runtime.core.records import (
     Instruction,
     StartAttempt,
     Stimulus,
-    TaskSubmitted,
     TimeElapsed,
     Transition,
 )
 from runtime.errors import TaskCancelledError
 from runtime.observers import Step
 from runtime.recorder import StepDigest
-from simulation.clock import NEVER, Arrival, VirtualClock
+from simulation.clock import NEVER, VirtualClock
 from simulation.machine.machine import Machine, MachineRun
 from simulation.models import Behaviour, Fails, ended
-from simulation.workload import Sampler, Workload
+from simulation.workload import Reactive, Sampler, Workload
 
 __all__ = ["HEEDED", "Run", "simulate"]
 
+CarryOut = Callable[[int, Instruction, Stimulus, Any], None]
 #: What an attempt raises that heeds its token, from ``current_attempt().sleep`` for one.
 HEEDED: Final = f"{TaskCancelledError.__module__}.{TaskCancelledError.__qualname__}"
 
@@ -95,22 +95,20 @@ class _Simulation:
     def __init__(self, workload: Workload, settings: CoreSettings, seed: int, log: bool) -> None:
         self._core = core = Core(settings, record="all" if log else "none")
         self._result = Run(settings.max_workers)
-        self._groups: dict[int, str] = {}
         sample = workload.sampler(seed)
-        arrivals = workload.arrivals(seed)
         machine = workload.machine
         if machine is None:
             carry_out = self._make_carry_out(sample)
         else:
-            met = _OnMachine(machine, sample, self._result, self._groups)
+            met = _OnMachine(machine, sample, self._result, core)
             carry_out = met.carry_out
-            if machine.backends:
-                arrivals = self._note_groups(arrivals)
+        if isinstance(workload, Reactive):
+            carry_out = self._let_react(workload, carry_out)
         self._clock = VirtualClock(
             core,
             self._decide_and_keep if log else core.handle,
             carry_out,
-            arrivals,
+            workload.arrivals(seed),
         )
         if machine is not None:
             met.clock = self._clock
@@ -123,7 +121,7 @@ class _Simulation:
         result.transitions = core.take_transitions()
         return result
 
-    def _make_carry_out(self, sample: Sampler) -> Callable[[int, Instruction, Stimulus, Any], None]:
+    def _make_carry_out(self, sample: Sampler) -> CarryOut:
         """A closure, since it is called twice a task."""
         result = self._result
         ends, ended_at_ns = result.ends, result.ended_at_ns
@@ -170,11 +168,19 @@ class _Simulation:
 
         return carry_out
 
-    def _note_groups(self, arrivals: Iterator[Arrival]) -> Iterator[Arrival]:
-        for at_ns, arrival in arrivals:
-            if type(arrival) is TaskSubmitted:
-                self._groups[arrival.task] = arrival.group
-            yield at_ns, arrival
+    def _let_react(self, workload: Reactive, carry_out: CarryOut) -> CarryOut:
+        """Tell the workload of each instruction before it is carried out."""
+        react = workload.react
+
+        def carry_out_and_arrive(
+            now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
+        ) -> None:
+            arrivals = react(now_ns, instruction)
+            carry_out(now_ns, instruction, stimulus, payload)
+            for at_ns, part in arrivals:
+                self._clock.arrive_at(at_ns, part)
+
+        return carry_out_and_arrive
 
     def _decide_and_keep(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         core = self._core
@@ -192,7 +198,7 @@ class _OnMachine:
         machine: what they meet.
         sample: what they do.
         result: what is noted of it.
-        groups: the tasks' groups.
+        core: knows the tasks' groups.
 
     Attributes:
         clock: the virtual clock, set once it is there.
@@ -200,12 +206,10 @@ class _OnMachine:
 
     clock: VirtualClock
 
-    def __init__(
-        self, machine: Machine, sample: Sampler, result: Run, groups: dict[int, str]
-    ) -> None:
+    def __init__(self, machine: Machine, sample: Sampler, result: Run, core: Core) -> None:
         self._sample = sample
         self._result = result
-        self._groups = groups
+        self._core = core if machine.backends else None
         self._machine = MachineRun(machine, self._ended)
         self._running: dict[tuple[int, int], tuple[int, Behaviour]] = {}
         self._wake_at = NEVER
@@ -219,7 +223,9 @@ class _OnMachine:
             key = instruction.task, instruction.attempt
             behaviour = self._sample(*key)
             self._running[key] = now_ns, behaviour
-            self._machine.begin(now_ns, key, self._groups.get(key[0], ""), behaviour)
+            task = None if self._core is None else self._core.task(key[0])
+            group = "" if task is None else task.spec.group
+            self._machine.begin(now_ns, key, group, behaviour)
             self._mind()
         elif type(instruction) is FinishTask:
             self._result.ended_at_ns.append(now_ns)

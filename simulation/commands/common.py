@@ -15,12 +15,16 @@ __all__ = [
     "FINE",
     "REFUSED",
     "console",
+    "force_option",
     "json_option",
     "parse_changes",
+    "parse_grid",
     "print_json",
+    "processes_option",
     "progress",
     "runs_option",
     "seed_option",
+    "set_option",
     "warn",
     "write_file",
 ]
@@ -39,8 +43,58 @@ runs_option = click.option(
     "--runs",
     type=click.IntRange(1, 1_000_000),
     default=None,
-    help="Replications; by default 1 where nothing is random, else 30.",
+    help="Replications; by default as many as it takes, 30 or more, or 1 where nothing is random.",
 )
+
+
+force_option = click.option(
+    "--force", is_flag=True, help="Answer also where the answer would not be honest."
+)
+processes_option = click.option(
+    "--processes",
+    type=click.IntRange(1, 512),
+    default=None,
+    help="How many processes compute; by default one a processor. The answer is the same.",
+)
+
+
+def set_option(text: str) -> Any:
+    """``--set FIELD=VALUE``, which may be given more than once.
+
+    Args:
+        text: its help.
+    """
+    return click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help=text)
+
+
+def parse_grid(given: Sequence[str], option: str) -> dict[str, list[Any]]:
+    """Read ``FIELD=VALUES`` as lists of typed values.
+
+    Args:
+        given: as given.
+        option: the option that they were given to.
+
+    Returns:
+        The values by field.
+
+    Raises:
+        UsageError: one is not of that form.
+        ValueError: its values cannot be read.
+    """
+    from simulation.whatif.grid import parse_values  # noqa: PLC0415  # start-up time
+
+    parsed: dict[str, list[Any]] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals or not name or not text:
+            raise click.UsageError(f"{option} {one!r}: must be FIELD=VALUES, such as 10,20,50")
+        if name in _NOT_SET:
+            raise click.UsageError(f"{option} {name}: no setting of a pool; the option is --{name}")
+        if name in parsed:
+            raise click.UsageError(f"{option} {name}: given more than once; use commas")
+        parsed[name] = parse_values(name, text)
+    return parsed
 
 
 def parse_changes(changes: Sequence[str], option: str = "--set") -> dict[str, Any]:
@@ -56,6 +110,8 @@ def parse_changes(changes: Sequence[str], option: str = "--set") -> dict[str, An
     Raises:
         UsageError: one is not of that form.
     """
+    from simulation.whatif.grid import parse_value  # noqa: PLC0415  # start-up time
+
     parsed: dict[str, Any] = {}
     for change in changes:
         name, equals, text = change.partition("=")
@@ -66,19 +122,8 @@ def parse_changes(changes: Sequence[str], option: str = "--set") -> dict[str, An
             raise click.UsageError(f"{option} {name}: no setting of a pool; the option is --{name}")
         if name in parsed:
             raise click.UsageError(f"{option} {name}: given more than once")
-        parsed[name] = _value(text)
+        parsed[name] = parse_value(name, text)
     return parsed
-
-
-def _value(text: str) -> Any:
-    if text.lower() == "none":
-        return None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def print_json(document: Any) -> None:

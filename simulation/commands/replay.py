@@ -116,6 +116,8 @@ def _what_if(
                 "changes": answer.changes,
                 "runs": answer.runs,
                 "seed": answer.seed,
+                "tasks": answer.tasks,
+                "notes": answer.notes,
             }
         )
     elif refusal is None:

@@ -83,12 +83,12 @@ class Met:
     Args:
         recorded: the recording, its attempts as long as they would have been alone, with the
             machine that they met.
-        changed: the same with backends that are new.
+        machine: what they meet in the changed setting: the same, and the backends that are new.
         contention: what was done about the CPU.
     """
 
     recorded: Recording
-    changed: Recording
+    machine: Machine | None
     contention: Contention
 
 
@@ -130,10 +130,10 @@ def meet(
             recorded = _less_cpu(recorded, contention.busy)
         recorded, taken_out = _alone(recorded, machine)
         contention = replace(contention, taken_out=taken_out)
-    changed = recorded
+    machine_then = recorded.machine
     if len(were_there) < len(backends):
-        changed = replace(recorded, machine=Machine(cpu, tuple(backends)))
-    return Met(recorded, changed, contention)
+        machine_then = Machine(cpu, tuple(backends))
+    return Met(recorded, machine_then, contention)
 
 
 def _cpu_of(

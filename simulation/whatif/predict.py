@@ -2,42 +2,69 @@
 
 The unchanged setting is always simulated first and held against the recording: that error is the
 *fidelity*, and a prediction is refused where it is too large, or where the recording cannot know
-what the new setting asks. Where anything is random, both settings are run R times with the same R
-seeds (common random numbers), and every figure is an interval over those replications; differences
-are taken pair by pair.
+what the new setting asks.
+
+Two questions are answered at once. What these very tasks would have come to is one simulation of
+what was recorded, or the mean over R where something has to be drawn. Where the *next* run of tasks
+like these lies is a matter of R replications with tasks drawn again: one journal is one sample, and
+the next run is another. Both settings of a replication have the same luck (common random numbers),
+and differences are taken pair by pair.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
-from simulation.outcome import MEASURES, measure
+from simulation.machine.machine import Machine
+from simulation.outcome import MEASURES
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import simulate
-from simulation.statistics.intervals import intervals
-from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
+from simulation.statistics.intervals import LEVEL, Interval
+from simulation.statistics.paired import Difference
+from simulation.statistics.prediction import least_replications, next_difference, next_value
+from simulation.statistics.quantiles import estimable
+from simulation.statistics.rates import next_rate
+from simulation.statistics.stopping import Precision, enough
+from simulation.whatif.answer import WhatIf
 from simulation.whatif.contention import meet
+from simulation.whatif.nextrun import Sample
+from simulation.whatif.replication import (
+    Pair,
+    Side,
+    keyed,
+    next_pair,
+    recorded_pair,
+    recorded_side,
+)
 from simulation.whatif.settings import changed_settings
+from simulation.whatif.trust import fidelity_of, notes_on, refuse_dishonest
 
-__all__ = ["variant", "what_if"]
+__all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
 
-#: Replications where something is random, and the largest error of the unchanged setting.
+#: Replications of a scenario where something in it is random.
 DEFAULT_RUNS: Final = 30
-LARGEST_ERROR: Final = 0.10
+#: Replications are made until the means of these are known so well, but so many at least and most:
+#: 39 is what an interval takes that assumes no distribution, 199 some seconds of 300 tasks.
+_LEAST, _MOST = least_replications(), 199
+_PRECISIONS: Final = {
+    "makespan_seconds": Precision(0.05, at_least=_LEAST, at_most=_MOST),
+    "task_seconds_p95": Precision(0.05, at_least=_LEAST, at_most=_MOST),
+    "success_rate": Precision(None, 0.01, at_least=_LEAST, at_most=_MOST),
+}
+_QUANTILES: Final = {"task_seconds_p50": 0.50, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
+#: With fewer in a run than this, resampling hardly ever shows one (the rule of three).
+_RARE: Final = 3
 
 
 def what_if(
@@ -55,7 +82,8 @@ def what_if(
 
     Args:
         journal: a journal, or its path.
-        runs: replications; by default 1 where nothing is random and 30 where something is.
+        runs: replications; by default at least 39, and more until the means are known within 5%,
+            up to 199. With 1 there are no intervals.
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
@@ -83,36 +111,31 @@ def what_if(
         raise ValueError(f"runs={runs}: must be 1 or more")
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
     recording = met.recorded
-    pairs: list[tuple[_Side, _Side]] = []
-    wanted = runs or 1
-    while len(pairs) < wanted:
-        key = seed + len(pairs)
-        pair = _run(recording, recording.settings, key), _run(met.changed, settings, key)
-        pairs.append(pair)
-        if runs is None and (pair[0].random or pair[1].random):
-            wanted = DEFAULT_RUNS
-        if progress is not None:
-            progress(len(pairs), wanted)
-    unchanged = pairs[0][0]
+    recorded, following = _replications(recording, settings, runs, seed, progress, met.machine)
+    unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
-        unchanged = _run(recording, recording.settings, recording.settings.seed)
-    answer = replaced(
-        _answer(recording, unchanged, pairs, changes, seed),
+        unchanged = recorded_side(recording, recording.settings, recording.settings.seed)
+    variants = [pair.variant for pair in recorded]
+    tasks = len(recording.run.ends)
+    answer = WhatIf(
+        fidelity=fidelity_of(recording, unchanged),
+        baseline=summarise([pair.baseline for pair in recorded], _of(following, "baseline"), tasks),
+        variant=summarise(variants, _of(following, "variant"), tasks),
+        difference=differences(recorded, following, tasks),
+        changes=changes,
+        runs=max(len(recorded), len(following)),
+        seed=seed,
+        drawn_attempts=sum(side.drawn for side in variants) / len(variants),
+        unknown_attempts=max(side.unknown for side in variants),
+        random=any(pair.baseline.random or pair.variant.random for pair in recorded),
+        tasks=tasks,
+        notes=notes_on(recording),
         contention=met.contention,
         backends=tuple(backend.name for backend in backends),
     )
     if not force:
-        _refuse_dishonest(recording, unchanged, pairs, answer)
+        refuse_dishonest(recording, unchanged, variants, answer)
     return answer
-
-
-@dataclass(frozen=True)
-class _Side:
-    measures: dict[str, float]
-    random: bool
-    drawn: int
-    unknown: int
-    unfinished: int
 
 
 def variant(
@@ -136,102 +159,148 @@ def variant(
         The setting, and what went into the core and came out.
     """
     recording = read_recording(journal)
-    settings = _keyed(changed_settings(recording.settings, changes), seed)
+    settings = keyed(changed_settings(recording.settings, changes), seed)
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
-    recording = met.changed
-    return settings, simulate(RecordedWorkload(recording, settings), settings, seed, log=True).steps
+    workload = RecordedWorkload(met.recorded, settings)
+    workload.machine = met.machine
+    return settings, simulate(workload, settings, seed, log=True).steps
 
 
-def _keyed(settings: CoreSettings, seed: int) -> CoreSettings:
-    """With another seed for the jitter, where there is any."""
-    return settings if settings.jitter == "none" else msgspec.structs.replace(settings, seed=seed)
-
-
-def _run(recording: Recording, settings: CoreSettings, seed: int) -> _Side:
-    jittered = settings.jitter != "none"
-    workload = RecordedWorkload(recording, settings)
-    run = simulate(workload, _keyed(settings, seed), seed)
-    measures = measure(run)
-    return _Side(
-        measures,
-        workload.random or (jittered and measures["retries"] > 0),
-        workload.drawn,
-        workload.unknown_in(run),
-        run.unfinished,
-    )
-
-
-def _answer(
+def _replications(
     recording: Recording,
-    unchanged: _Side,
-    pairs: list[tuple[_Side, _Side]],
-    changes: dict[str, Any],
+    settings: CoreSettings,
+    runs: int | None,
     seed: int,
-) -> WhatIf:
-    baseline = intervals([base.measures for base, _ in pairs])
-    recorded = measure(recording.run)["makespan_seconds"]
-    simulated = unchanged.measures["makespan_seconds"]
-    if recorded:
-        error = (simulated - recorded) / recorded
-    else:
-        error = 0.0 if simulated == 0 else math.nan
-    return WhatIf(
-        fidelity=Fidelity(error, recorded, simulated),
-        baseline=baseline,
-        variant=intervals([variant.measures for _, variant in pairs]),
-        difference=intervals(
-            [
-                {name: variant.measures[name] - base.measures[name] for name in MEASURES}
-                for base, variant in pairs
-            ]
-        ),
-        changes=changes,
-        runs=len(pairs),
-        seed=seed,
-        drawn_attempts=sum(variant.drawn for _, variant in pairs) / len(pairs),
-        unknown_attempts=max(variant.unknown for _, variant in pairs),
-        random=any(base.random or variant.random for base, variant in pairs),
+    progress: Callable[[int, int], None] | None,
+    machine: Machine | None,
+) -> tuple[list[Pair], list[Pair]]:
+    """The recorded tasks' pairs, one where nothing has to be drawn, and the next runs'."""
+    sample = Sample(recording)
+    recorded: list[Pair] = []
+    following: list[Pair] = []
+    wanted = runs or _LEAST
+    for key in range(seed, seed + (runs or _MOST)):
+        if not recorded or recorded[0].baseline.random or recorded[0].variant.random:
+            recorded.append(recorded_pair(recording, settings, key, machine))
+        if runs == 1:
+            break
+        following.append(next_pair(sample, settings, key, machine))
+        if progress is not None:
+            progress(len(following), max(wanted, len(following)))
+        if runs is None and _known(following):
+            break
+    return recorded, following
+
+
+def _known(following: Sequence[Pair]) -> bool:
+    """Whether the means are known well enough under both settings."""
+    return len(following) >= _LEAST and all(
+        enough([side.measures[name] for side in sides], precision)
+        for name, precision in _PRECISIONS.items()
+        for sides in (_of(following, "baseline"), _of(following, "variant"))
     )
 
 
-def _refuse_dishonest(
-    recording: Recording, unchanged: _Side, pairs: list[tuple[_Side, _Side]], answer: WhatIf
-) -> None:
-    open_tasks = len(recording.specs) - len(recording.run.ends)
-    if open_tasks:
-        raise DishonestError(
-            f"{open_tasks} of {len(recording.specs)} tasks had not ended where the journal ends: "
-            f"its process was killed or still runs, so there is no whole run to compare with",
-            answer,
+def _of(pairs: Sequence[Pair], side: str) -> list[Side]:
+    return [getattr(pair, side) for pair in pairs]
+
+
+def summarise(
+    recorded: Sequence[Side], following: Sequence[Side], tasks: int
+) -> dict[str, Interval]:
+    """Each measure under one setting: the recorded tasks' mean, and where the next run lies.
+
+    Args:
+        recorded: runs of the recorded tasks.
+        following: next runs; none for no intervals.
+        tasks: how many tasks were recorded.
+
+    Returns:
+        An interval a measure.
+    """
+    summary = {}
+    for name in MEASURES:
+        mean = _mean([side.measures[name] for side in recorded])
+        if not following:
+            summary[name] = Interval(mean, math.nan, math.nan, LEVEL, "none")
+        elif name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
+            summary[name] = Interval(mean, math.nan, math.nan, LEVEL, "not estimable")
+        else:
+            summary[name] = _around(mean, next_value([side.measures[name] for side in following]))
+    if following:
+        _widen_rare(summary, tasks)
+    return summary
+
+
+def _widen_rare(summary: dict[str, Interval], tasks: int) -> None:
+    """Where hardly a task fails, or hardly one succeeds, what so few tasks leave open of the rate.
+
+    Resampling a sample that has none of something never shows one. The unit here is the task.
+    """
+    rate = summary["success_rate"].mean
+    if not min(rate, 1 - rate) * tasks < _RARE:
+        return
+    open_ = next_rate(rate * tasks, tasks, tasks)
+
+    def failed(share: float) -> float:
+        return round((1 - share) * tasks - summary["cancelled"].mean)
+
+    for name, low, high in (
+        ("success_rate", open_.low, open_.high),
+        ("completed", round(open_.low * tasks), round(open_.high * tasks)),
+        ("failed", failed(open_.high), failed(open_.low)),
+    ):
+        now = summary[name]
+        wide = replaced(now, low=min(max(0.0, low), now.low), high=max(high, now.high))
+        summary[name] = _around(now.mean, wide)
+
+
+def _around(mean: float, interval: Interval) -> Interval:
+    """An interval with another figure in it."""
+    return replaced(interval, mean=mean, low=min(mean, interval.low), high=max(mean, interval.high))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean; exactly the value where all are the same."""
+    return values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
+
+
+def differences(
+    recorded: Sequence[Pair], following: Sequence[Pair], tasks: int
+) -> dict[str, Difference]:
+    """Variant minus baseline, pair by pair: of the recorded tasks, and where the next one lies.
+
+    Args:
+        recorded: pairs of runs of the recorded tasks.
+        following: pairs of next runs; none for no intervals.
+        tasks: how many tasks were recorded.
+
+    Returns:
+        A difference a measure.
+    """
+    found_by_name = {}
+    for name in MEASURES:
+        mean = _mean(
+            [pair.variant.measures[name] - pair.baseline.measures[name] for pair in recorded]
         )
-    error = answer.fidelity.makespan_error
-    if not abs(error) <= LARGEST_ERROR:
-        raise DishonestError(
-            f"the unchanged setting reproduces the recorded makespan with {error:+.1%} error; "
-            f"more than {LARGEST_ERROR:.0%} is too much to predict from",
-            answer,
+        if not following:
+            found_by_name[name] = Difference(mean, math.nan, math.nan, LEVEL, "none")
+            continue
+        found = next_difference(
+            [pair.baseline.measures[name] for pair in following],
+            [pair.variant.measures[name] for pair in following],
         )
-    recorded = measure(recording.run)
-    for name in ("completed", "failed", "cancelled", "attempts"):
-        of = recorded["attempts"] if name == "attempts" else len(recording.run.ends)
-        difference = unchanged.measures[name] - recorded[name]
-        if abs(difference) > LARGEST_ERROR * of:
-            raise DishonestError(
-                f"the unchanged setting gives {unchanged.measures[name]:.0f} {name} where "
-                f"{recorded[name]:.0f} were recorded; more than {LARGEST_ERROR:.0%} apart is too "
-                f"much to predict from",
-                answer,
+        if name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
+            found_by_name[name] = replaced(
+                found,
+                mean=mean,
+                low=math.nan,
+                high=math.nan,
+                kind="not estimable",
+                p_value=math.nan,
             )
-    if answer.unknown_attempts:
-        raise DishonestError(
-            f"{answer.unknown_attempts} attempts were abandoned at their timeout in the recording, "
-            f"none of their group took longer than that, and the changed setting would let them "
-            f"run on: the recording cannot know how long they take; record with a longer timeout",
-            answer,
-        )
-    if any(variant.unfinished for _, variant in pairs):
-        raise DishonestError(
-            "some tasks would never end: attempts that the recording never saw the end of, "
-            "and no timeout",
-            answer,
-        )
+        else:
+            found_by_name[name] = replaced(
+                found, mean=mean, low=min(mean, found.low), high=max(mean, found.high)
+            )
+    return found_by_name

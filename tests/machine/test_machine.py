@@ -173,9 +173,7 @@ def test_a_rate_limit_lets_through_what_it_says_in_the_long_run() -> None:
 def test_an_outage_fails_those_that_call_in_it() -> None:
     down = Machine(backends=(Backend("api", ("default",), outages=(Outage(1.0, 2.0),)),))
     batches = Batch(3, Modelled(1.5)), Batch(1, Modelled(1.0), "b", start_seconds=1.2)
-    done = run(
-        down, batch, Batch(1, Modelled(1.0), "b", start_seconds=1.2), log=True, max_retries=0
-    )
+    done = run(down, *batches, log=True, max_retries=0)
     assert failures(done) == [(1.2, "ConnectionError", None)]
     assert ends(done) == [1.2, 1.5, 1.5, 1.5]  # those under way are answered
 

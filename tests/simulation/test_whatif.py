@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtime import TaskCancelledError, WorkerPoolConfig, current_attempt
 from runtime.journal import Journal, read_journal
 from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool
 from simulation.outcome import MEASURES
+from simulation.recording.read import read_recording
 from simulation.statistics.intervals import Interval, intervals
 from simulation.whatif.answer import DishonestError, WhatIf
 from simulation.whatif.predict import what_if
@@ -41,7 +43,8 @@ def test_the_unchanged_setting_is_reproduced_exactly(tmp_path: Path) -> None:
     assert answer.fidelity.makespan_error == 0
     assert answer.baseline == answer.variant
     assert all(interval.mean == 0 for interval in answer.difference.values())
-    assert answer.runs == 1
+    assert not answer.random
+    assert answer.fidelity.task_seconds_p95_error == answer.fidelity.attempts_error == 0
 
 
 def test_a_prediction_is_what_really_happens(tmp_path: Path) -> None:
@@ -68,8 +71,8 @@ def test_attempts_that_were_not_recorded_are_drawn_and_the_answer_is_an_interval
 
 def test_jitter_is_random(tmp_path: Path) -> None:
     journal = record(tmp_path / "a.jsonl", model=Modelled(1.0, [Fails(), None]))
-    assert what_if(journal, jitter="full").runs == 30
-    assert what_if(journal, backoff_base_seconds=0.0).runs == 1
+    assert what_if(journal, jitter="full").random
+    assert not what_if(journal, backoff_base_seconds=0.0).random
 
 
 def test_more_time_than_was_ever_seen_is_refused(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_a_jittered_recording_is_reproduced_with_its_own_seed(tmp_path: Path) ->
         pool.wait_for_all()
     answer = what_if(path, max_workers=4)
     assert answer.fidelity.makespan_error == 0
-    assert answer.runs == 30
+    assert answer.random
 
 
 def test_a_killed_run_is_refused_for_what_it_is(tmp_path: Path) -> None:
@@ -174,22 +177,18 @@ def test_a_killed_run_is_refused_for_what_it_is(tmp_path: Path) -> None:
         what_if(path, max_workers=4)
 
 
-def test_a_recording_that_is_not_reproduced_is_refused(tmp_path: Path) -> None:
+def test_a_recording_that_is_not_reproduced_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An attempt that was slow for a reason outside the recording: here, a paused process."""
     path = tmp_path / "a.jsonl"
     record(path, tasks=1, model=Modelled(10.0))
-    journal = read_journal(path)
-    import msgspec
-
-    from simulation.recording.read import read_recording
-    from simulation.whatif import predict as module
-
-    recording = read_recording(journal)
+    recording = read_recording(read_journal(path))
     recording.done[1, 1] = msgspec.structs.replace(recording.done[1, 1], duration_ns=5 * 10**9)
-    side = module._run(recording, recording.settings, 0)
-    answer = module._answer(recording, side, [(side, side)], {}, 0)
-    with pytest.raises(DishonestError, match=r"-50\.0% error"):
-        module._refuse_dishonest(recording, side, [(side, side)], answer)
+    monkeypatch.setattr("simulation.whatif.predict.read_recording", lambda journal: recording)
+    with pytest.raises(DishonestError, match=r"makespan with -50\.0% error"):
+        what_if(path, max_workers=3)
+    assert what_if(path, max_workers=3, force=True).fidelity.makespan_error == -0.5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,369 @@
+"""Sweeps: a grid of settings on the same work with the same luck, and what may be said of it.
+
+Every cell is run with the same seeds (common random numbers) and compared with the baseline pair
+by pair. A grid asks many questions at once, so the p-values of the judged measure are adjusted for
+their number (Holm). The best cell looks better than it is, since it was chosen for its luck, too:
+it is run again, with the baseline, on seeds that had no part in the choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.journal import Journal
+from simulation.scenario import Scenario
+from simulation.statistics import Difference, Interval, holm, paired
+from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.grid import grid
+from simulation.whatif.measures import ALL_MEASURES, BETTER_HIGH, check_measure, check_runs
+from simulation.whatif.parallel import Workers
+from simulation.whatif.work import (
+    Replication,
+    Work,
+    open_work,
+    outcome_of,
+    refusal,
+    run_all,
+)
+
+__all__ = ["Cell", "Confirmation", "Sweep", "difference_of", "sweep"]
+
+#: Adjusted p-values below this are called a difference.
+SIGNIFICANT: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting of a sweep.
+
+    Args:
+        changes: what makes it, beside what all cells have changed.
+        outcome: the measures under it.
+        difference: it minus the baseline, replication by replication.
+        p_value: of the judged measure's difference, as if this were the only cell; ``None`` where
+            there is nothing to test: it is the baseline, or nothing is random.
+        p_adjusted: the same for a grid of this size (Holm).
+        verdict: ``better``, ``worse``, ``not told apart`` or ``same``, by the judged measure.
+        near_best: whether it cannot be told from the best cell.
+        refused: why its figures are not to be trusted, ``None`` where they are.
+    """
+
+    changes: dict[str, Any]
+    outcome: dict[str, Interval]
+    difference: dict[str, Difference]
+    p_value: float | None
+    p_adjusted: float | None
+    verdict: str
+    near_best: bool
+    refused: str | None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The best cell and the baseline again, on fresh seeds.
+
+    Args:
+        cell: which cell, from 0.
+        outcome: the measures of the cell.
+        baseline: those of the baseline.
+        difference: the cell minus the baseline.
+        seed: the first of the fresh seeds.
+        runs: how many.
+        holds: whether the judged measure is better than the baseline's on fresh seeds, too.
+    """
+
+    cell: int
+    outcome: dict[str, Interval]
+    baseline: dict[str, Interval]
+    difference: dict[str, Difference]
+    seed: int
+    runs: int
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What came of a grid.
+
+    Args:
+        work: path and kind of what was asked.
+        fidelity: how well the unchanged setting reproduces the journal; ``None`` for a scenario.
+        best: the judged measure.
+        baseline: ``recorded``, or ``first cell``.
+        baseline_outcome: its measures.
+        changes: what all cells have changed.
+        cells: the settings, the last varied field first to change.
+        confirmed: the best cell on fresh seeds; ``None`` where every cell was refused.
+        runs: replications of each cell.
+        seed: the first of their seeds.
+        random: whether another seed would have given another answer.
+        comparisons: how many p-values were adjusted together.
+    """
+
+    work: dict[str, str]
+    fidelity: Fidelity | None
+    best: str
+    baseline: str
+    baseline_outcome: dict[str, Interval]
+    changes: dict[str, Any]
+    cells: list[Cell]
+    confirmed: Confirmation | None
+    runs: int
+    seed: int
+    random: bool
+    comparisons: int
+
+
+def sweep(
+    work: Work | Journal | Scenario | str | Path,
+    vary: Mapping[str, Sequence[Any]],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    best: str = "makespan_seconds",
+    runs: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+    processes: int | None = 1,
+    client: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sweep:
+    """Run every combination of some fields' values on the same work.
+
+    Args:
+        work: a journal or a scenario, or the path of either (a scenario's ends with ``.toml``).
+        vary: the values of each varied field of ``WorkerPoolConfig``.
+        changes: what every cell has changed.
+        best: the measure by which cells are judged.
+        runs: replications of each cell; by default 1 where nothing is random, else 30.
+        seed: the first replication's seed; the others count up from it.
+        force: whether to answer also where the answer would not be honest.
+        processes: how many compute; ``None`` for one a processor. The answer is the same.
+        client: computes in their place, see ``Workers``.
+        progress: called with the runs done and their number.
+
+    Returns:
+        The cells, and the best again on fresh seeds.
+
+    Raises:
+        JournalError: the journal cannot be used.
+        ScenarioError: the scenario cannot be used.
+        NondeterminismError: the journal does not replay.
+        DishonestError: the work does not support a prediction, or not one for every cell; in the
+            second case its ``answer`` is the sweep, with the reason at each such cell.
+        WorkerLostError: a worker process was killed.
+        ValueError: an unknown field or measure, a value out of range, too large a grid.
+        TypeError: a value of the wrong type.
+
+    Example:
+        >>> found = sweep("examples/outage.toml", {"max_workers": [10, 20]}, runs=5)
+        >>> [round(cell.outcome["makespan_seconds"].mean) for cell in found.cells]
+        [139, 82]
+    """
+    check_measure(best, of="best")
+    check_runs(runs, seed)
+    cells = grid(vary)
+    common = dict(changes or {})
+    for name in common:
+        if name in vary:
+            raise ValueError(f"{name}: is changed for all cells and varied, too; leave one out")
+    opened = open_work(work, force=force)
+    settings = [opened.changed({**common, **cell}) for cell in cells]
+    recorded = opened.kind == "journal"
+    first = 0 if recorded else 1  # of the cells that are compared
+    with Workers(opened, processes=processes, client=client) as workers:
+        everything = [opened.settings, *settings] if recorded else settings
+        found = run_all(workers, everything, runs, seed, progress)
+        baseline, of_cells = (found[0], found[1:]) if recorded else (found[0], found)
+        refusals = [refusal(replications) for replications in of_cells]
+        winner = _winner(of_cells, refusals, best, force=force)
+        confirmed = None
+        if winner is not None:
+            again = [everything[0], settings[winner]]
+            count = len(found[0])
+            fresh = seed + count
+            pair = run_all(workers, again, count, fresh, progress) if _random(found) else None
+            base, variant = pair if pair is not None else (baseline, of_cells[winner])
+            confirmed = _confirmation(winner, base, variant, fresh, best, again=pair is not None)
+    same = [one == everything[0] for one in settings]
+    compared = _compare(baseline, of_cells, refusals, same, best, first)
+    near = _near(of_cells, refusals, winner, best)
+    answer = Sweep(
+        work={"path": opened.path, "kind": opened.kind},
+        fidelity=opened.fidelity,
+        best=best,
+        baseline="recorded" if recorded else "first cell",
+        baseline_outcome=outcome_of(baseline),
+        changes=common,
+        cells=[
+            Cell(
+                cell,
+                outcome_of(replications),
+                difference_of(baseline, replications),
+                p_value,
+                p_adjusted,
+                verdict,
+                near_best,
+                reason,
+            )
+            for cell, replications, (p_value, p_adjusted, verdict), near_best, reason in zip(
+                cells, of_cells, compared, near, refusals, strict=True
+            )
+        ],
+        confirmed=confirmed,
+        runs=len(found[0]),
+        seed=seed,
+        random=_random(found),
+        comparisons=sum(p_value is not None for p_value, _, _ in compared),
+    )
+    refused = [reason for reason in refusals if reason is not None]
+    if refused and not force:
+        raise DishonestError(
+            f"{len(refused)} of {len(cells)} cells cannot be predicted; the first: {refused[0]}",
+            answer,
+        )
+    return answer
+
+
+def difference_of(
+    baseline: Sequence[Replication], variant: Sequence[Replication]
+) -> dict[str, Difference]:
+    """The differences of all measures, pair by pair.
+
+    Args:
+        baseline: replications of the one.
+        variant: replications of the other, with the same seeds.
+
+    Returns:
+        Variant minus baseline.
+    """
+    return {
+        name: paired(
+            [one.measures[name] for one in baseline], [one.measures[name] for one in variant]
+        )
+        for name in ALL_MEASURES
+    }
+
+
+def _random(found: Iterable[Sequence[Replication]]) -> bool:
+    return any(one.random for replications in found for one in replications)
+
+
+def _mean(replications: Sequence[Replication], name: str) -> float:
+    return math.fsum(one.measures[name] for one in replications) / len(replications)
+
+
+def _winner(
+    of_cells: Sequence[Sequence[Replication]],
+    refusals: Sequence[str | None],
+    best: str,
+    *,
+    force: bool,
+) -> int | None:
+    """The cell with the best mean; the first of several."""
+    sign = -1 if best in BETTER_HIGH else 1
+    means = {
+        at: sign * _mean(replications, best)
+        for at, replications in enumerate(of_cells)
+        if refusals[at] is None or force
+    }
+    known = {at: mean for at, mean in means.items() if not math.isnan(mean)}
+    return min(known, key=lambda at: known[at]) if known else None
+
+
+def _difference(
+    base: Sequence[Replication], variant: Sequence[Replication], name: str
+) -> Difference:
+    return paired([one.measures[name] for one in base], [one.measures[name] for one in variant])
+
+
+def _compare(
+    baseline: Sequence[Replication],
+    of_cells: Sequence[Sequence[Replication]],
+    refusals: Sequence[str | None],
+    same: Sequence[bool],
+    best: str,
+    first: int,
+) -> list[tuple[float | None, float | None, str]]:
+    """Each cell against the baseline: p-value, adjusted p-value, verdict."""
+    differences = [_difference(baseline, replications, best) for replications in of_cells]
+    tested = [
+        at >= first and not same[at] and refusals[at] is None and not math.isnan(one.p_value)
+        for at, one in enumerate(differences)
+    ]
+    adjusted = holm(
+        [one.p_value if test else math.nan for one, test in zip(differences, tested, strict=True)]
+    )
+    found: list[tuple[float | None, float | None, str]] = []
+    for at, difference in enumerate(differences):
+        if refusals[at] is not None:
+            found.append((None, None, "refused"))
+        elif same[at] or at < first:
+            found.append((None, None, "same"))
+        elif tested[at]:
+            told = adjusted[at] < SIGNIFICANT
+            verdict = _direction(difference.mean, best) if told else "not told apart"
+            found.append((difference.p_value, adjusted[at], verdict))
+        else:  # one run, since nothing in it is random
+            found.append((None, None, _direction(difference.mean, best)))
+    return found
+
+
+def _direction(difference: float, best: str) -> str:
+    if difference == 0 or math.isnan(difference):
+        return "same" if difference == 0 else "not told apart"
+    return "better" if (difference > 0) == (best in BETTER_HIGH) else "worse"
+
+
+def _near(
+    of_cells: Sequence[Sequence[Replication]],
+    refusals: Sequence[str | None],
+    winner: int | None,
+    best: str,
+) -> list[bool]:
+    """Which cells cannot be told from the best one."""
+    if winner is None:
+        return [False] * len(of_cells)
+    differences = [_difference(of_cells[winner], replications, best) for replications in of_cells]
+    adjusted = holm(
+        [
+            math.nan if at == winner or refusals[at] is not None else one.p_value
+            for at, one in enumerate(differences)
+        ]
+    )
+    near = []
+    for at, difference in enumerate(differences):
+        if refusals[at] is not None:
+            near.append(False)
+        elif at == winner or math.isnan(adjusted[at]):
+            near.append(difference.mean == 0)
+        else:
+            near.append(adjusted[at] >= SIGNIFICANT)
+    return near
+
+
+def _confirmation(
+    winner: int,
+    baseline: Sequence[Replication],
+    variant: Sequence[Replication],
+    seed: int,
+    best: str,
+    *,
+    again: bool,
+) -> Confirmation:
+    difference = difference_of(baseline, variant)
+    judged = difference[best]
+    better = _direction(judged.mean, best) == "better"
+    told = not again or judged.p_value < SIGNIFICANT
+    return Confirmation(
+        winner,
+        outcome_of(variant),
+        outcome_of(baseline),
+        difference,
+        seed,
+        len(variant),
+        better and told,
+    )
