@@ -10,8 +10,10 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    calibration_option,
     console,
     json_option,
+    open_calibration,
     parse_changes,
     print_json,
     progress,
@@ -35,6 +37,13 @@ __all__ = ["replay"]
 @runs_option
 @seed_option
 @click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
+@calibration_option
+@click.option(
+    "--backend",
+    metavar="FILE",
+    default=None,
+    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
+)
 @click.option("--check", is_flag=True, help="Verify the core's invariants after each step.")
 @json_option
 def replay(
@@ -43,10 +52,12 @@ def replay(
     runs: int | None,
     seed: int,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     check: bool,
     as_json: bool,
 ) -> int:
-    """Replay JOURNAL exactly; with --set, simulate it again under another setting.
+    """Replay JOURNAL exactly; with --set or --backend, simulate it again under another setting.
 
     JOURNAL may be - for standard input.
 
@@ -55,8 +66,10 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes:
-        return _what_if(journal, changes, runs, seed, force, as_json)
+    if changes or backend is not None:
+        return _what_if(journal, changes, runs, seed, force, calibration, backend, as_json)
+    if calibration is not None:
+        raise click.UsageError("--calibration: an exact replay needs none; it goes with --set")
     from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
 
     found = replay_journal(journal, check=check)
@@ -89,6 +102,8 @@ def _what_if(
     runs: int | None,
     seed: int,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
@@ -100,7 +115,16 @@ def _what_if(
     check_names(wanted)
     refusal = None
     try:
-        answer = what_if(journal, runs=runs, seed=seed, force=force, progress=progress, **wanted)
+        answer = what_if(
+            journal,
+            runs=runs,
+            seed=seed,
+            force=force,
+            progress=progress,
+            calibration=open_calibration(calibration),
+            backends=backend or (),
+            **wanted,
+        )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)
     except NondeterminismError as error:
@@ -118,6 +142,8 @@ def _what_if(
                 "seed": answer.seed,
                 "tasks": answer.tasks,
                 "notes": answer.notes,
+                "contention": answer.contention,
+                "backends": answer.backends,
             }
         )
     elif refusal is None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 from msgspec.structs import replace as replace_in
 
@@ -34,13 +34,15 @@ from simulation.recording.read import Recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.simulate import simulate
 
-__all__ = ["Contention", "Met", "meet"]
+__all__ = ["Contention", "Met", "meet", "notes_on_meeting"]
 
 #: The CPU is shared where an attempt that computes a share s of its time, and finds so many others
 #: computing, is slowed down by more than this.
 _MATTERS: Final = 0.002
 #: More CPU time than this in the recording's time is more than one thread at a time gave.
 _MORE_THAN_ONE: Final = 1.15
+#: With the CPU so busy, how long attempts wait alone hardly changes how long a run takes.
+_HARDLY_KNOWN: Final = 0.95
 #: The crowding is a whole number of these.
 _PARTS: Final = 1000
 _CLOSE: Final = 0.001
@@ -134,6 +136,55 @@ def meet(
     if len(were_there) < len(backends):
         machine_then = Machine(cpu, tuple(backends))
     return Met(recorded, machine_then, contention)
+
+
+def notes_on_meeting(contention: Contention, backends: Sequence[Backend]) -> list[str]:
+    """What to bear in mind about what attempts meet.
+
+    Args:
+        contention: what was done about the CPU.
+        backends: what attempts call.
+
+    Returns:
+        Sentences, without a full stop.
+    """
+    notes = []
+    share = f"tasks computed for {contention.cpu_share:.1%} of their time"
+    match contention.kind:
+        case "shared":
+            where = (
+                "one at a time, under the GIL"
+                if contention.processors == 1
+                else f"on {contention.processors} cores"
+            )
+            notes.append(
+                f"{share}, {where}: that is simulated, and the {contention.taken_out:.1%} of the "
+                f"recorded time that they were in each other's way was taken out first"
+            )
+            if contention.busy > _HARDLY_KNOWN:
+                notes.append(
+                    f"the CPU was busy for {min(1.0, contention.busy):.0%} of the recording, so how "
+                    f"long tasks would wait alone is hardly known: what fewer workers would do is "
+                    f"uncertain; record with fewer"
+                )
+        case "unmeasured":
+            notes.append(
+                "the journal has no CPU times, so attempts take as long as they took, however many "
+                "run at once"
+            )
+        case "negligible" | "modelled":
+            pass
+        case _:
+            assert_never(contention.kind)
+    new = ", ".join(backend.name for backend in backends if not backend.recorded)
+    if new:
+        notes.append(
+            f"in the changed setting tasks call {new}, as declared; as recorded they do not"
+        )
+    met = ", ".join(backend.name for backend in backends if backend.recorded)
+    if met:
+        notes.append(f"tasks call {met}, as declared, in both settings")
+    return notes
 
 
 def _cpu_of(

@@ -24,6 +24,7 @@ from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
+from simulation.machine.declared import read_backends
 from simulation.machine.machine import Machine
 from simulation.outcome import MEASURES
 from simulation.recording.read import Recording, read_recording
@@ -37,7 +38,7 @@ from simulation.statistics.quantiles import estimable
 from simulation.statistics.rates import next_rate
 from simulation.statistics.stopping import Precision, enough
 from simulation.whatif.answer import WhatIf
-from simulation.whatif.contention import meet
+from simulation.whatif.contention import meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import (
     Pair,
@@ -75,7 +76,7 @@ def what_if(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
     calibration: Calibration | None = None,
-    backends: Sequence[Backend] = (),
+    backends: Sequence[Backend] | str | Path = (),
     **changes: Any,
 ) -> WhatIf:
     """Predict what a recorded run would have come to under another setting.
@@ -88,8 +89,8 @@ def what_if(
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
         calibration: what the machine costs, from ``read_calibration``; nothing without it.
-        backends: what attempts call, from ``read_backends``. Those that are new are in the changed
-            setting only.
+        backends: what attempts call, or the TOML file that declares it. Those that are new are in
+            the changed setting only.
         **changes: fields of ``WorkerPoolConfig`` and their new values.
 
     Returns:
@@ -98,6 +99,7 @@ def what_if(
     Raises:
         JournalError: the journal cannot be used.
         NondeterminismError: it does not replay.
+        BackendError: the file of backends cannot be used.
         DishonestError: the recording does not support the prediction.
         ValueError: an unknown field or a value out of range.
     """
@@ -109,7 +111,12 @@ def what_if(
         raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
     if runs is not None and runs < 1:
         raise ValueError(f"runs={runs}: must be 1 or more")
-    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
+    declared = (
+        read_backends(backends, {spec.group for spec in recording.specs.values()})
+        if isinstance(backends, str | Path)
+        else tuple(backends)
+    )
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
     recording = met.recorded
     recorded, following = _replications(recording, settings, runs, seed, progress, met.machine)
     unchanged = recorded[0].baseline
@@ -129,9 +136,9 @@ def what_if(
         unknown_attempts=max(side.unknown for side in variants),
         random=any(pair.baseline.random or pair.variant.random for pair in recorded),
         tasks=tasks,
-        notes=notes_on(recording),
+        notes=notes_on(recording) + notes_on_meeting(met.contention, declared),
         contention=met.contention,
-        backends=tuple(backend.name for backend in backends),
+        backends=tuple(backend.name for backend in declared),
     )
     if not force:
         refuse_dishonest(recording, unchanged, variants, answer)
