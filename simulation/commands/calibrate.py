@@ -10,6 +10,7 @@ from simulation.commands.common import (
     json_option,
     print_json,
     progress,
+    warn,
     write_file,
 )
 
@@ -62,6 +63,8 @@ def calibrate(output: str | None, seconds: float, as_json: bool) -> int:
         click.echo(f"{ns / 1e3:9,.1f} µs  {text}")
     scaling = ", ".join(f"{threads}: {done:.2f}" for threads, done in found.scaling.items())
     click.echo(f"threads that compute, and what they get done together: {scaling}")
+    if found.busy:
+        warn(f"the machine was busy (load {found.load:g}): calibrate again when nothing else runs")
     if output is not None:
         click.echo(f"written to {output}")
     return FINE

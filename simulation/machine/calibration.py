@@ -33,6 +33,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             to one that waits for it; recorded durations contain it.
         timer_lag_ns: how much later than asked for a sleep is over; recorded durations contain it.
         scaling: work done a second by 1, 2, 4, ... threads that only compute, to that of one.
+        load: the machine's load average when the run began; much of it makes the rest unsure.
     """
 
     twinclock_calibration: int
@@ -44,6 +45,12 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     switch_ns: int
     timer_lag_ns: int
     scaling: dict[int, float]
+    load: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something else ran that may have spoilt the figures."""
+        return self.load > self.cores / 2
 
     def efficiency(self, processors: int) -> tuple[float, ...]:
         """What so many that compute at once get done, to what they would without any loss.
@@ -52,8 +59,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             processors: how many compute at once.
 
         Returns:
-            A share for 1, 2, 3, ... threads; between measured numbers of threads on a line. More
-            than 1 is noise, and is cut off.
+            A share for 1, 2, 3, ... threads; between measured numbers of threads on a line. What is
+            above 1 is noise, and is cut off; so is a share below that of more threads, since
+            whatever else runs on the machine only ever makes a figure worse.
 
         Example:
             >>> scaling = {1: 1.0, 2: 0.98, 4: 0.94}
@@ -64,6 +72,10 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             (threads, min(1.0, done / min(threads, processors)))
             for threads, done in sorted(self.scaling.items())
         ]
+        most = 0.0
+        for place in range(len(shares) - 1, -1, -1):
+            most = max(most, shares[place][1])
+            shares[place] = shares[place][0], most
         line = [shares[0][1]]
         for (low, at_low), (high, at_high) in pairwise(shares):
             step = (at_high - at_low) / (high - low)

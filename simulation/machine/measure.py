@@ -1,7 +1,7 @@
 """A calibration run: what a task, a hand-over, a switch and a sleep cost on this machine.
 
-Each figure is the best or the median of several short measurements, since whatever else runs on the
-machine only ever makes them worse. Work is pure Python: it is what holds the GIL.
+Each figure is a median, or the best, of several short measurements, since whatever else runs on the
+machine only ever makes them worse; the load average is kept beside them. Work is pure Python: it is what holds the GIL.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ __all__ = ["calibrate"]
 
 #: Threads that compute at once.
 _THREADS: Final = (1, 2, 4, 8, 16, 32)
+#: How long each of them does: some turns of the GIL, which changes hands after 5 ms.
+_TURN_SECONDS: Final = 0.012
 _NAP_SECONDS: Final = 0.002
 
 
@@ -41,7 +43,8 @@ def calibrate(
     Returns:
         What it costs.
     """
-    rounds = 3
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    rounds = max(3, round(seconds * 0.8 / (2 * sum(_THREADS) * _TURN_SECONDS)))
     steps = rounds * len(_THREADS) + 3
     done = 0
 
@@ -51,12 +54,15 @@ def calibrate(
         if progress is not None:
             progress(done, steps)
 
-    each = seconds * 0.75 / (rounds * len(_THREADS))
-    loops = _loops_in(each)
-    best: dict[int, float] = {}
+    loops = _loops_in(_TURN_SECONDS)
+    ratios: dict[int, list[tuple[float, float]]] = {threads: [] for threads in _THREADS}
     for _ in range(rounds):  # in turn, so that a busy moment meets all alike
         for threads in _THREADS:
-            best[threads] = max(best.get(threads, 0.0), _work_done(threads, loops))
+            # held against one thread that does as much: a longer run is oftener in the way of
+            # whatever else runs here
+            wall, cpu = _time_of(1, loops * threads)
+            together_wall, together_cpu = _time_of(threads, loops)
+            ratios[threads].append((wall / together_wall, cpu / together_cpu))
             step()
     lag_ns = _timer_lag_ns(seconds * 0.05)
     step()
@@ -75,7 +81,8 @@ def calibrate(
         handover_ns,
         switch_ns,
         lag_ns,
-        {threads: round(done / best[1], 4) for threads, done in best.items()},
+        {threads: round(_together(of), 4) for threads, of in ratios.items()},
+        round(load, 2),
     )
 
 
@@ -93,28 +100,38 @@ def _loops_in(seconds: float) -> int:
         began = time.perf_counter()
         _spin(loops)
         took = time.perf_counter() - began
-        if took > seconds / 4:
+        if took > seconds / 2:
             return max(1, round(loops * seconds / took))
         loops *= 2
 
 
-def _work_done(threads: int, loops: int) -> float:
-    """Loops a second of so many threads together, which share so many loops."""
-    share = max(1, loops // threads)
+def _together(ratios: Sequence[tuple[float, float]]) -> float:
+    """What so many threads get done, to one: by the clock, or by CPU time where that says more.
+
+    By the clock whatever else runs on the machine counts against them. By CPU time it does not,
+    and nor does computing on several cores at once.
+    """
+    return max(
+        statistics.median(wall for wall, _ in ratios), statistics.median(cpu for _, cpu in ratios)
+    )
+
+
+def _time_of(threads: int, loops: int) -> tuple[float, float]:
+    """Seconds by the clock and of CPU time in which threads do so many loops each."""
     go = threading.Barrier(threads + 1)
 
     def work() -> None:
         go.wait()
-        _spin(share)
+        _spin(loops)
 
     crew = [threading.Thread(target=work) for _ in range(threads)]
     for one in crew:
         one.start()
     go.wait()
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     for one in crew:
         one.join()
-    return share * threads / (time.perf_counter() - began)
+    return time.perf_counter() - began, max(1e-9, time.process_time() - cpu_began)
 
 
 def _timer_lag_ns(seconds: float) -> int:

@@ -46,6 +46,7 @@ _HARDLY_KNOWN: Final = 0.95
 #: The crowding is a whole number of these.
 _PARTS: Final = 1000
 _CLOSE: Final = 0.001
+_FAR: Final = 0.005
 _MOST_CROWDING: Final = 1 << 20
 _MOST_STEPS: Final = 40
 
@@ -131,6 +132,7 @@ def meet(
         if cpu is not None and contention.busy > 1:
             recorded = _less_cpu(recorded, contention.busy)
         recorded, taken_out = _alone(recorded, machine)
+        cpu = machine.cpu if recorded.machine is None else recorded.machine.cpu
         contention = replace(contention, taken_out=taken_out)
     machine_then = recorded.machine
     if len(were_there) < len(backends):
@@ -264,7 +266,7 @@ def _alone(recording: Recording, machine: Machine) -> tuple[Recording, float]:
             by = did.cpu_ns + pool_ns if machine.cpu is not None else 0
             parts[key] = rest, by + (rest if recording.specs[key[0]].group in meeting else 0)
 
-    def at(crowding: int) -> Recording:
+    def at(crowding: int, machine: Machine) -> Recording:
         done = dict(recording.done)
         for key, (rest, by) in parts.items():
             wait = _PARTS * rest * rest // (_PARTS * rest + crowding * by) if rest else 0
@@ -275,40 +277,51 @@ def _alone(recording: Recording, machine: Machine) -> tuple[Recording, float]:
     settings = recording.settings
     wanted = sum(end.running_ns for end in recording.run.ends)
 
-    def too_long(crowding: int) -> float:
-        run = simulate(RecordedWorkload(at(crowding), settings), settings, settings.seed)
+    def too_long(crowding: int, machine: Machine) -> float:
+        workload = RecordedWorkload(at(crowding, machine), settings)
+        run = simulate(workload, settings, settings.seed)
         return sum(end.running_ns for end in run.ends) / wanted - 1.0 if wanted else 0.0
 
-    alone = at(_root(too_long))
+    crowding, error = _root(lambda crowding: too_long(crowding, machine))
+    if error > _FAR and machine.cpu is not None:
+        # too long without any waiting, too: more gets done at once than was thought, and that is
+        # what the recording shows
+        more = tuple(share * (1.0 + error) for share in machine.cpu.efficiency)
+        faster = replace(machine.cpu, efficiency=more)
+        machine = Machine(faster, machine.backends)
+        crowding, _ = _root(lambda crowding: too_long(crowding, machine))
+    alone = at(crowding, machine)
     took = sum(did.duration_ns or 0 for did in recording.done.values())
     left = sum((did.duration_ns or 0) + pool_ns for did in alone.done.values())
     return alone, max(0.0, 1.0 - left / took) if took else 0.0
 
 
-def _root(too_long: Callable[[int], float]) -> int:
-    """The crowding at which a falling function is near 0: by false position (Illinois)."""
+def _root(too_long: Callable[[int], float]) -> tuple[int, float]:
+    """The crowding at which a falling function is near 0, and what it is there: by false position
+    (the Illinois algorithm: Dowell and Jarratt, BIT 11, 1971).
+    """
     low, at_low = 0, too_long(0)
     if at_low <= _CLOSE:
-        return low
+        return low, at_low
     high, at_high = _PARTS, too_long(_PARTS)
     while at_high > 0 and high < _MOST_CROWDING:
         low, at_low = high, at_high
         high *= 4
         at_high = too_long(high)
-    best, at_best = (low, at_low) if at_low < abs(at_high) else (high, abs(at_high))
+    best, at_best = (low, at_low) if at_low < abs(at_high) else (high, at_high)
     for _ in range(_MOST_STEPS):
-        if at_best <= _CLOSE or high - low <= 1 or at_high >= 0:
+        if abs(at_best) <= _CLOSE or high - low <= 1 or at_high >= 0:
             break
         middle = low + round((high - low) * at_low / (at_low - at_high))
         middle = min(high - 1, max(low + 1, middle))
         at_middle = too_long(middle)
-        if abs(at_middle) < at_best:
-            best, at_best = middle, abs(at_middle)
+        if abs(at_middle) < abs(at_best):
+            best, at_best = middle, at_middle
         if at_middle > 0:
             low, at_low, at_high = middle, at_middle, at_high / 2
         else:
             high, at_high, at_low = middle, at_middle, at_low / 2
-    return best
+    return best, at_best
 
 
 def _with(recording: Recording, done: dict[_Key, Behaviour]) -> Recording:
