@@ -32,6 +32,7 @@ _COMMANDS: Final = (
     "fit",
     "export",
     "explore",
+    "calibrate",
 )
 
 

@@ -25,7 +25,10 @@ _MEANING: Final = (
 def show_what_if(console: Console, answer: WhatIf) -> None:
     """Show a what-if, its fidelity first."""
     _say(console, _fidelity_text(answer.fidelity), style=None)
-    changes = ", ".join(f"{name}={value}" for name, value in answer.changes.items())
+    changes = ", ".join(
+        [f"{name}={value}" for name, value in answer.changes.items()]
+        + [f"backend {name}" for name in answer.backends]
+    )
     table = Table(title=f"what if {changes}?", title_justify="left")
     table.add_column("")
     for title in ("as recorded", "changed", "difference"):

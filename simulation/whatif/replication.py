@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime.core import CoreSettings
+from simulation.machine.machine import Machine
 from simulation.outcome import measure
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.read import Recording
@@ -62,6 +63,7 @@ def recorded_side(
     settings: CoreSettings,
     seed: int,
     arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
     beyond: Beyond = "never",
 ) -> Side:
     """The recorded tasks themselves under a setting.
@@ -71,14 +73,19 @@ def recorded_side(
         settings: the setting.
         seed: keys what has to be drawn.
         arrivals: when tasks come.
+        machine: what attempts meet, where that is not as recorded.
         beyond: what an attempt does that takes longer than all that were seen.
     """
     workload = RecordedWorkload(recording, settings, beyond=beyond, arrivals=arrivals)
-    return _run(workload, settings, seed)
+    return _run(workload, settings, seed, machine)
 
 
 def recorded_pair(
-    recording: Recording, settings: CoreSettings, seed: int, arrivals: Arrivals = RECORDED
+    recording: Recording,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
 ) -> Pair:
     """The recorded tasks themselves under the recorded and a changed setting.
 
@@ -86,18 +93,23 @@ def recorded_pair(
         recording: what was recorded.
         settings: the changed setting.
         seed: keys what has to be drawn.
-        arrivals: when tasks come.
+        arrivals: when tasks come in the changed setting.
+        machine: what attempts meet in the changed setting, where that is not as recorded.
     """
-    variant = recorded_side(recording, settings, seed, arrivals)
+    variant = recorded_side(recording, settings, seed, arrivals, machine)
     shortest = variant
     if variant.unknown:
-        shortest = recorded_side(recording, settings, seed, arrivals, "shortest")
+        shortest = recorded_side(recording, settings, seed, arrivals, machine, "shortest")
     baseline = recorded_side(recording, recording.settings, seed, arrivals.baseline)
     return Pair(baseline, variant, shortest)
 
 
 def next_pair(
-    sample: Sample, settings: CoreSettings, seed: int, arrivals: Arrivals = RECORDED
+    sample: Sample,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
 ) -> Pair:
     """A next run of the same kind of work, under the recorded and a changed setting.
 
@@ -105,13 +117,14 @@ def next_pair(
         sample: the recording as a sample.
         settings: the changed setting.
         seed: keys the draws.
-        arrivals: when tasks come.
+        arrivals: when tasks come in the changed setting.
+        machine: what attempts meet in the changed setting, where that is not as recorded.
     """
     luck = sample.luck(seed)
-    variant = next_side(sample, settings, luck, arrivals)
+    variant = next_side(sample, settings, luck, arrivals, machine)
     shortest = variant
     if variant.unknown:
-        shortest = next_side(sample, settings, luck, arrivals, "shortest")
+        shortest = next_side(sample, settings, luck, arrivals, machine, "shortest")
     baseline = next_side(sample, sample.recording.settings, luck, arrivals.baseline)
     return Pair(baseline, variant, shortest)
 
@@ -131,6 +144,7 @@ def next_side(
     settings: CoreSettings,
     luck: Luck,
     arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
     beyond: Beyond = "never",
 ) -> Side:
     """A next run under one setting.
@@ -140,13 +154,17 @@ def next_side(
         settings: the setting.
         luck: what befalls it.
         arrivals: when tasks come.
+        machine: what attempts meet, where that is not as recorded.
         beyond: what an attempt does that takes longer than all that were seen.
     """
     workload = NextRun(sample, settings, luck, beyond=beyond, arrivals=arrivals)
-    return _run(workload, settings, luck.seed)
+    return _run(workload, settings, luck.seed, machine)
 
 
-def _run(workload: RecordedWorkload | NextRun, settings: CoreSettings, seed: int) -> Side:
+def _run(
+    workload: RecordedWorkload | NextRun, settings: CoreSettings, seed: int, machine: Machine | None
+) -> Side:
+    workload.machine = machine or workload.machine
     run = simulate(workload, keyed(settings, seed), seed)
     measures = measure(run)
     return Side(

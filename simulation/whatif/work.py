@@ -16,6 +16,7 @@ import msgspec
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
+from simulation.machine.calibration import Calibration
 from simulation.outcome import measure
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
@@ -24,10 +25,11 @@ from simulation.scenario import Scenario, read_scenario
 from simulation.simulate import Run, simulate
 from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.contention import meet
 from simulation.whatif.parallel import Workers
 from simulation.whatif.predict import DEFAULT_RUNS
-from simulation.whatif.trust import LARGEST_ERROR
 from simulation.whatif.settings import changed_settings
+from simulation.whatif.trust import LARGEST_ERROR
 
 __all__ = [
     "Ask",
@@ -114,12 +116,18 @@ class Replication(msgspec.Struct, frozen=True):
     unfinished: int = 0
 
 
-def open_work(work: Work | Journal | Scenario | str | Path, *, force: bool = False) -> Work:
+def open_work(
+    work: Work | Journal | Scenario | str | Path,
+    *,
+    force: bool = False,
+    calibration: Calibration | None = None,
+) -> Work:
     """Read what settings are to be tried on, and see whether it can be relied on.
 
     Args:
         work: a journal or a scenario, or the path of either; a scenario's ends with ``.toml``.
         force: whether to go on where a prediction would not be honest.
+        calibration: what the machine costs, where attempts of a journal share a CPU.
 
     Returns:
         The work.
@@ -142,6 +150,7 @@ def open_work(work: Work | Journal | Scenario | str | Path, *, force: bool = Fal
     recording = read_recording(found.journal)
     if not recording.run.ends:
         raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
+    recording = meet(recording, calibration=calibration).recorded
     opened = Work(found.journal.path, "journal", recording.settings, recording)
     fidelity, reason = _fidelity(opened, recording)
     if reason is not None and not force:
