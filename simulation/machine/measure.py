@@ -1,7 +1,8 @@
 """A calibration run: what a task, a hand-over, a switch and a sleep cost on this machine.
 
 Each figure is a median, or the best, of several short measurements, since whatever else runs on the
-machine only ever makes them worse; the load average is kept beside them. Work is pure Python: it is what holds the GIL.
+machine only ever makes them worse; the load average is kept beside them. Work is pure Python: it is
+what holds the GIL.
 """
 
 from __future__ import annotations
