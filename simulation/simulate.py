@@ -15,6 +15,7 @@ from runtime.core.records import (
     Instruction,
     StartAttempt,
     Stimulus,
+    TaskSubmitted,
     TimeElapsed,
     Transition,
 )
@@ -178,7 +179,10 @@ class _Simulation:
             arrivals = react(now_ns, instruction)
             carry_out(now_ns, instruction, stimulus, payload)
             for at_ns, part in arrivals:
-                self._clock.arrive_at(at_ns, part)
+                if type(part) is TaskSubmitted and part.parent:  # from inside, like an end
+                    self._clock.happen_at(at_ns, part, None)
+                else:
+                    self._clock.arrive_at(at_ns, part)
 
         return carry_out_and_arrive
 

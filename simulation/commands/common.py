@@ -17,6 +17,7 @@ __all__ = [
     "BAD_INPUT",
     "FINE",
     "REFUSED",
+    "arrivals_option",
     "console",
     "force_option",
     "json_option",
@@ -34,13 +35,19 @@ __all__ = [
 
 FINE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
 #: Options of the same command, which somebody may take for settings.
-_NOT_SET = ("seed", "runs", "force", "json")
+_NOT_SET = ("seed", "runs", "force", "json", "arrivals")
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document, nothing else."
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Seed of the first run."
+)
+arrivals_option = click.option(
+    "--arrivals",
+    default="recorded",
+    metavar="HOW",
+    help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
 )
 runs_option = click.option(
     "--runs",

@@ -10,6 +10,7 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
     calibration_option,
     console,
     json_option,
@@ -34,6 +35,7 @@ __all__ = ["replay"]
     multiple=True,
     help="Ask what another setting would have done; may be given more than once.",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
@@ -49,6 +51,7 @@ __all__ = ["replay"]
 def replay(
     journal: str,
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     force: bool,
@@ -66,8 +69,10 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes or backend is not None:
-        return _what_if(journal, changes, runs, seed, force, calibration, backend, as_json)
+    if changes or arrivals != "recorded" or backend is not None:
+        return _what_if(
+            journal, changes, arrivals, runs, seed, force, calibration, backend, as_json
+        )
     if calibration is not None:
         raise click.UsageError("--calibration: an exact replay needs none; it goes with --set")
     from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
@@ -99,6 +104,7 @@ def replay(
 def _what_if(
     journal: str,
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     force: bool,
@@ -121,6 +127,7 @@ def _what_if(
             seed=seed,
             force=force,
             progress=progress,
+            arrivals=arrivals,
             calibration=open_calibration(calibration),
             backends=backend or (),
             **wanted,
@@ -142,6 +149,7 @@ def _what_if(
                 "seed": answer.seed,
                 "tasks": answer.tasks,
                 "notes": answer.notes,
+                "span": answer.span,
                 "contention": answer.contention,
                 "backends": answer.backends,
             }

@@ -67,6 +67,11 @@ class Arrivals:
         if not 1e-6 <= self.factor <= 1e6:
             raise ValueError(f"arrivals: scaled={self.factor!r}: must be 1e-6 to 1e6")
 
+    @property
+    def baseline(self) -> Arrivals:
+        """How they come where nothing is changed: scaled ones as recorded."""
+        return RECORDED if self.kind == "scaled" else self
+
     def __str__(self) -> str:
         return f"scaled={self.factor:g}" if self.kind == "scaled" else self.kind
 

@@ -78,6 +78,8 @@ class WhatIf:
         random: whether anything of the recorded tasks themselves had to be drawn.
         tasks: tasks in the recording that ended.
         notes: what to bear in mind about this answer, each a sentence.
+        span: where nobody knows how long an attempt takes, a measure's figure where it ends as soon
+            as it can and where it never does, the smaller first; measures that differ only.
         contention: what was done about the CPU that attempts share.
         backends: the declared backends that attempts call in the changed setting.
     """
@@ -94,5 +96,6 @@ class WhatIf:
     random: bool
     tasks: int = 0
     notes: list[str] = field(default_factory=list)
+    span: dict[str, tuple[float, float]] = field(default_factory=dict)
     contention: Contention = field(default_factory=lambda: Contention("unmeasured"))
     backends: tuple[str, ...] = ()

@@ -13,8 +13,9 @@ import msgspec
 from runtime.core import CoreSettings
 from simulation.machine.machine import Machine
 from simulation.outcome import measure
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.read import Recording
-from simulation.recording.workload import RecordedWorkload
+from simulation.recording.workload import Beyond, RecordedWorkload
 from simulation.simulate import simulate
 from simulation.whatif.nextrun import Luck, NextRun, Sample
 
@@ -30,7 +31,8 @@ class Side:
         random: whether another seed would have given another run.
         drawn: attempts that the recording does not have.
         unknown: attempts of which the recording cannot know how long they take.
-        unfinished: tasks that never ended.
+        unfinished: tasks that never ended, or never came since another one never ended.
+        assumed: of those drawn, retries that were taken to be like any attempt.
     """
 
     measures: dict[str, float]
@@ -38,6 +40,7 @@ class Side:
     drawn: int
     unknown: int
     unfinished: int
+    assumed: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,22 @@ class Pair:
 
     Args:
         baseline: the recorded setting.
-        variant: the changed one.
+        variant: the changed one; what nobody knows the end of never ends.
+        shortest: the changed one; what nobody knows the end of ends as soon as it can.
     """
 
     baseline: Side
     variant: Side
+    shortest: Side
 
 
 def recorded_side(
-    recording: Recording, settings: CoreSettings, seed: int, machine: Machine | None = None
+    recording: Recording,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
+    beyond: Beyond = "never",
 ) -> Side:
     """The recorded tasks themselves under a setting.
 
@@ -62,13 +72,20 @@ def recorded_side(
         recording: what was recorded.
         settings: the setting.
         seed: keys what has to be drawn.
+        arrivals: when tasks come.
         machine: what attempts meet, where that is not as recorded.
+        beyond: what an attempt does that takes longer than all that were seen.
     """
-    return _run(RecordedWorkload(recording, settings), settings, seed, machine)
+    workload = RecordedWorkload(recording, settings, beyond=beyond, arrivals=arrivals)
+    return _run(workload, settings, seed, machine)
 
 
 def recorded_pair(
-    recording: Recording, settings: CoreSettings, seed: int, machine: Machine | None = None
+    recording: Recording,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
 ) -> Pair:
     """The recorded tasks themselves under the recorded and a changed setting.
 
@@ -76,16 +93,23 @@ def recorded_pair(
         recording: what was recorded.
         settings: the changed setting.
         seed: keys what has to be drawn.
+        arrivals: when tasks come in the changed setting.
         machine: what attempts meet in the changed setting, where that is not as recorded.
     """
-    return Pair(
-        recorded_side(recording, recording.settings, seed),
-        recorded_side(recording, settings, seed, machine),
-    )
+    variant = recorded_side(recording, settings, seed, arrivals, machine)
+    shortest = variant
+    if variant.unknown:
+        shortest = recorded_side(recording, settings, seed, arrivals, machine, "shortest")
+    baseline = recorded_side(recording, recording.settings, seed, arrivals.baseline)
+    return Pair(baseline, variant, shortest)
 
 
 def next_pair(
-    sample: Sample, settings: CoreSettings, seed: int, machine: Machine | None = None
+    sample: Sample,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
 ) -> Pair:
     """A next run of the same kind of work, under the recorded and a changed setting.
 
@@ -93,13 +117,16 @@ def next_pair(
         sample: the recording as a sample.
         settings: the changed setting.
         seed: keys the draws.
+        arrivals: when tasks come in the changed setting.
         machine: what attempts meet in the changed setting, where that is not as recorded.
     """
     luck = sample.luck(seed)
-    return Pair(
-        next_side(sample, sample.recording.settings, luck),
-        next_side(sample, settings, luck, machine),
-    )
+    variant = next_side(sample, settings, luck, arrivals, machine)
+    shortest = variant
+    if variant.unknown:
+        shortest = next_side(sample, settings, luck, arrivals, machine, "shortest")
+    baseline = next_side(sample, sample.recording.settings, luck, arrivals.baseline)
+    return Pair(baseline, variant, shortest)
 
 
 def keyed(settings: CoreSettings, seed: int) -> CoreSettings:
@@ -113,7 +140,12 @@ def keyed(settings: CoreSettings, seed: int) -> CoreSettings:
 
 
 def next_side(
-    sample: Sample, settings: CoreSettings, luck: Luck, machine: Machine | None = None
+    sample: Sample,
+    settings: CoreSettings,
+    luck: Luck,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
+    beyond: Beyond = "never",
 ) -> Side:
     """A next run under one setting.
 
@@ -121,9 +153,12 @@ def next_side(
         sample: the recording as a sample.
         settings: the setting.
         luck: what befalls it.
+        arrivals: when tasks come.
         machine: what attempts meet, where that is not as recorded.
+        beyond: what an attempt does that takes longer than all that were seen.
     """
-    return _run(NextRun(sample, settings, luck), settings, luck.seed, machine)
+    workload = NextRun(sample, settings, luck, beyond=beyond, arrivals=arrivals)
+    return _run(workload, settings, luck.seed, machine)
 
 
 def _run(
@@ -137,5 +172,6 @@ def _run(
         workload.random or (settings.jitter != "none" and measures["retries"] > 0),
         workload.drawn,
         workload.unknown_in(run),
-        run.unfinished,
+        run.unfinished + workload.waiting,
+        workload.assumed,
     )
