@@ -25,8 +25,8 @@ from simulation.machine.calibration import FORMAT, Calibration
 
 __all__ = ["calibrate"]
 
-#: Threads that compute at once.
-_THREADS: Final = (1, 2, 4, 8, 16, 32)
+#: Threads that compute at once, beside one alone.
+_THREADS: Final = (2, 4, 8, 16, 32)
 #: How long each of them does: some turns of the GIL, which changes hands after 5 ms.
 _TURN_SECONDS: Final = 0.012
 _NAP_SECONDS: Final = 0.002
@@ -82,7 +82,12 @@ def calibrate(
         handover_ns,
         switch_ns,
         lag_ns,
-        {threads: round(_together(of), 4) for threads, of in ratios.items()},
+        {1: 1.0}
+        | {
+            # more than one a thread is noise
+            threads: round(min(float(threads), max(0.01, _together(of))), 4)
+            for threads, of in ratios.items()
+        },
         round(load, 2),
     )
 
