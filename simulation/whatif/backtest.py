@@ -20,6 +20,7 @@ from runtime.journal import JournalError, read_journal
 from simulation.outcome import measure
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, wilson
+from simulation.statistics.prediction import least_replications
 from simulation.whatif.answer import DishonestError
 from simulation.whatif.gate import journals_in
 from simulation.whatif.measures import check_runs
@@ -42,8 +43,8 @@ class Judged:
         predicted: from the earlier journal.
         happened: in the later one.
         error: (predicted - happened) / happened; of a rate, predicted - happened.
-        held: whether the interval has what happened in it; ``None`` where it has no width, since
-            nothing in the prediction was random.
+        held: whether the interval of the next run has what happened in it; ``None`` where there is
+            none.
     """
 
     measure: str
@@ -98,7 +99,7 @@ class Backtest:
         median_error: of a measure, over the pairs, without sign.
         worst_error: the same, the largest.
         coverage: of a measure, how often its interval held, with Wilson's interval of that share;
-            without those that had no width.
+            without those that had none.
         runs: replications of each prediction.
         seed: the first seed.
     """
@@ -127,7 +128,7 @@ def backtest(
 
     Args:
         folder: with journals (``*.jsonl``).
-        runs: replications of each prediction; by default 1 where nothing is random, else 30.
+        runs: replications of each prediction; by default 39.
         seed: the first seed.
         force: whether to judge also predictions that would have been refused.
         processes: how many compute; ``None`` for one a processor. The answer is the same.
@@ -187,7 +188,7 @@ def backtest(
             for name, of in judged.items()
         },
         {name: _coverage(of) for name, of in judged.items()},
-        runs or 0,
+        runs or least_replications(),
         seed,
     )
 
@@ -221,12 +222,12 @@ def _pair(
 ) -> Pair:
     settings = _as_later(earlier.work.settings, later.work.settings)
     changes = differing_fields(earlier.work.settings, later.work.settings)
-    found = run_all(workers, [settings], runs, seed)[0]
+    found = run_all(workers, earlier.work, [settings], runs, seed)[0]
     reason = refusal(found)
     paths = earlier.work.path, later.work.path
     if reason is not None and not force:
         return Pair(*paths, changes, [], reason)
-    outcome = outcome_of(found)
+    outcome = outcome_of(earlier.work, found)
     return Pair(
         *paths,
         changes,
@@ -249,9 +250,8 @@ def _judge(name: str, predicted: Interval, happened: float) -> Judged:
         error = (predicted.mean - happened) / happened
     else:
         error = 0.0 if predicted.mean == 0 else math.inf
-    held = None
-    if predicted.high > predicted.low:
-        held = predicted.low <= happened <= predicted.high
+    known = not math.isnan(predicted.low)
+    held = predicted.low <= happened <= predicted.high if known else None
     return Judged(name, predicted, happened, error, held)
 
 

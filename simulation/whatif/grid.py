@@ -71,7 +71,7 @@ def parse_values(name: str, text: str) -> list[Any]:
 
 def _range(name: str, text: str) -> list[int]:
     try:
-        low, high, step = (int(number) for number in (text.split(":") + ["1"])[:3])
+        low, high, step = (int(number) for number in [*text.split(":"), "1"][:3])
     except ValueError:
         raise ValueError(
             f"{name}={text}: a range is LOW:HIGH or LOW:HIGH:STEP, in whole numbers"

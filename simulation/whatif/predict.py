@@ -46,7 +46,7 @@ from simulation.whatif.replication import (
 from simulation.whatif.settings import changed_settings
 from simulation.whatif.trust import fidelity_of, notes_on, refuse_dishonest
 
-__all__ = ["DEFAULT_RUNS", "summarise", "variant", "what_if"]
+__all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
 
 #: Replications of a scenario where something in it is random.
 DEFAULT_RUNS: Final = 30
@@ -110,7 +110,7 @@ def what_if(
         fidelity=fidelity_of(recording, unchanged),
         baseline=summarise([pair.baseline for pair in recorded], _of(following, "baseline"), tasks),
         variant=summarise(variants, _of(following, "variant"), tasks),
-        difference=_differences(recorded, following, tasks),
+        difference=differences(recorded, following, tasks),
         changes=changes,
         runs=max(len(recorded), len(following)),
         seed=seed,
@@ -241,24 +241,33 @@ def _mean(values: Sequence[float]) -> float:
     return values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
 
 
-def _differences(
+def differences(
     recorded: Sequence[Pair], following: Sequence[Pair], tasks: int
 ) -> dict[str, Difference]:
-    """Variant minus baseline, pair by pair: of the recorded tasks, and where the next one lies."""
-    differences = {}
+    """Variant minus baseline, pair by pair: of the recorded tasks, and where the next one lies.
+
+    Args:
+        recorded: pairs of runs of the recorded tasks.
+        following: pairs of next runs; none for no intervals.
+        tasks: how many tasks were recorded.
+
+    Returns:
+        A difference a measure.
+    """
+    found_by_name = {}
     for name in MEASURES:
         mean = _mean(
             [pair.variant.measures[name] - pair.baseline.measures[name] for pair in recorded]
         )
         if not following:
-            differences[name] = Difference(mean, math.nan, math.nan, LEVEL, "none")
+            found_by_name[name] = Difference(mean, math.nan, math.nan, LEVEL, "none")
             continue
         found = next_difference(
             [pair.baseline.measures[name] for pair in following],
             [pair.variant.measures[name] for pair in following],
         )
         if name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
-            differences[name] = replaced(
+            found_by_name[name] = replaced(
                 found,
                 mean=mean,
                 low=math.nan,
@@ -267,7 +276,7 @@ def _differences(
                 p_value=math.nan,
             )
         else:
-            differences[name] = replaced(
+            found_by_name[name] = replaced(
                 found, mean=mean, low=min(mean, found.low), high=max(mean, found.high)
             )
-    return differences
+    return found_by_name

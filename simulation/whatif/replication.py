@@ -17,7 +17,7 @@ from simulation.recording.workload import RecordedWorkload
 from simulation.simulate import simulate
 from simulation.whatif.nextrun import Luck, NextRun, Sample
 
-__all__ = ["Pair", "Side", "keyed", "next_pair", "recorded_pair", "recorded_side"]
+__all__ = ["Pair", "Side", "keyed", "next_pair", "next_side", "recorded_pair", "recorded_side"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def next_pair(sample: Sample, settings: CoreSettings, seed: int) -> Pair:
     """
     luck = sample.luck(seed)
     return Pair(
-        _next_side(sample, sample.recording.settings, luck),
-        _next_side(sample, settings, luck),
+        next_side(sample, sample.recording.settings, luck),
+        next_side(sample, settings, luck),
     )
 
 
@@ -102,7 +102,14 @@ def keyed(settings: CoreSettings, seed: int) -> CoreSettings:
     return settings if settings.jitter == "none" else msgspec.structs.replace(settings, seed=seed)
 
 
-def _next_side(sample: Sample, settings: CoreSettings, luck: Luck) -> Side:
+def next_side(sample: Sample, settings: CoreSettings, luck: Luck) -> Side:
+    """A next run under one setting.
+
+    Args:
+        sample: the recording as a sample.
+        settings: the setting.
+        luck: what befalls it.
+    """
     return _run(NextRun(sample, settings, luck), settings, luck.seed)
 
 
