@@ -61,8 +61,9 @@ def sweep(
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
 
-    Each cell is compared with the recorded setting (of a scenario: with the first cell), adjusted for
-    their number; the best is run again on fresh seeds. JOURNAL may be - for standard input.
+    Each cell is compared with the recorded setting (of a scenario: with the first cell), and that
+    is adjusted for their number; the best is run again on fresh seeds. JOURNAL may be - for
+    standard input.
 
     \b
     Example:

@@ -3,7 +3,7 @@
 Nothing has to be stored for it. Two journals of a folder that did the same work (the same groups,
 as many tasks of each) were recorded one before the other. What the earlier one predicts for the
 setting of the later one is what ``replay --set`` would have said at the time, and the later one is
-what happened.
+what happened. Of several earlier journals under one setting the newest is asked.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def backtest(
             unused.append(Unused(str(path), str(error).removeprefix(f"{path}: "), broken=True))
     used.sort(key=lambda one: (one.epoch_ns, one.work.path))
     plan = [
-        (earlier, [later for later in used[at + 1 :] if later.kind == earlier.kind])
+        (earlier, [later for later in used[at + 1 :] if _would_ask(used, earlier, later)])
         for at, earlier in enumerate(used)
     ]
     total = sum(len(laters) for _, laters in plan)
@@ -199,6 +199,22 @@ class _Past:
     epoch_ns: int
     kind: tuple[tuple[str, int], ...]
     measures: dict[str, float]
+
+
+def _would_ask(used: Sequence[_Past], earlier: _Past, later: _Past) -> bool:
+    """Whether this was the newest journal of the same work under its setting at the time.
+
+    All pairs of a hundred journals would be thousands, and nobody asks an old recording where a new
+    one of the same setting is there.
+    """
+    if later.kind != earlier.kind:
+        return False
+    between = used[used.index(earlier) + 1 : used.index(later)]
+    settings = _as_later(earlier.work.settings, earlier.work.settings)
+    return not any(
+        one.kind == earlier.kind and _as_later(earlier.work.settings, one.work.settings) == settings
+        for one in between
+    )
 
 
 def _past(path: Path, *, force: bool) -> _Past:

@@ -61,8 +61,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         [0.5, 30, None]
     """
     values: list[Any] = []
-    for part in text.split(","):
-        part = part.strip()
+    for part in map(str.strip, text.split(",")):
         if not part:
             raise ValueError(f"{name}={text}: must be values with commas, or LOW:HIGH[:STEP]")
         values.extend(_range(name, part) if ":" in part else [parse_value(name, part)])

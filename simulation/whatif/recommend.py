@@ -83,6 +83,7 @@ class Recommendation:
         simulations: runs in all.
         seed: the first seed of the search.
         fresh_seed: the first seed of the confirmation.
+        notes: what to bear in mind about the answer, each a sentence.
     """
 
     work: dict[str, str]
@@ -97,6 +98,7 @@ class Recommendation:
     simulations: int
     seed: int
     fresh_seed: int
+    notes: list[str]
 
 
 def recommend(
@@ -188,6 +190,7 @@ def recommend(
         simulations=lab.simulations,
         seed=seed,
         fresh_seed=fresh,
+        notes=opened.notes,
     )
     if confirmed is None and refused and not force:
         raise DishonestError(

@@ -26,9 +26,10 @@ __all__ = ["NEXT_ROUNDS", "RECORDED_ROUNDS", "Settled", "rounds_of", "settle"]
 #: Replications after which it is looked whether the answer is clear. The next run's interval takes
 #: 39 to be without a distribution, and 199 to hang on more than the two most extreme of them.
 RECORDED_ROUNDS: Final = (10, 30, 120)
-NEXT_ROUNDS: Final = (39, 199)
-#: A setting of which fewer next runs meet the targets than this is not worth a second look.
-_WORTH_MORE: Final = 0.9
+#: The first ten only find out what is hopeless.
+NEXT_ROUNDS: Final = (10, 39, 199)
+#: A setting of which fewer next runs meet the targets than this, after so many, is not worth more.
+_WORTH_MORE: Final = {10: 0.5, 39: 0.9}
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,13 @@ def settle(
         verdict = verdict_of(targets, outcome)
         met = [all(one.holds(side.measures[one.measure]) for one in targets) for side in wanted]
         share = sum(met) / len(met)
-        hopeless = kind == "next" and share < _WORTH_MORE
-        if settled or reason is not None or verdict != "unclear" or hopeless:
+        if settled or reason is not None:
+            break
+        if kind == "next" and count in _WORTH_MORE:
+            clear = share < _WORTH_MORE[count] or (verdict == "met" and count > rounds[0])
+        else:
+            clear = verdict != "unclear"
+        if clear:
             break
     return Settled(outcome, verdict if reason is None else "unclear", share, len(wanted), reason)
 
