@@ -27,6 +27,9 @@ __all__ = [
     "value_text",
 ]
 
+#: The least width of a column that may be folded.
+_ROOM = 8
+
 
 def brief(name: str, value: float, *, difference: bool = False) -> str:
     """A measure in three digits, without its unit.
@@ -117,7 +120,7 @@ def table(*columns: str) -> Table:
     """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", min_width=_ROOM)
     return made
 
 

@@ -45,7 +45,7 @@ def show_gate(console: Console, answer: Gate) -> None:
     say(console, f"{len(answer.journals)} journals: {told}", _STYLES[answer.state])
     say(
         console,
-        "the figures are what these very runs would have come to; in brackets the 95% interval of "
+        "the figures are what these very runs would have come to; below them the 95% interval of "
         "their mean, where something had to be drawn",
         "dim",
     )
@@ -57,7 +57,7 @@ def _row(required: Requirement) -> list[Text | str]:
     return [
         required.target,
         brief(name, required.recorded.mean),
-        brief_range(name, required.changed),
+        brief_range(name, required.changed, below=True),
         brief(name, required.short_by) if required.short_by else "",
         Text(word, style=_STYLES[word]),
     ]
@@ -105,8 +105,8 @@ def show_backtest(console: Console, answer: Backtest) -> None:
     say(
         console,
         "the figures are predicted minus happened, in % of what happened; out: what happened lay "
-        "outside the interval that was predicted for it, 95 times in 100; pairs that share a journal "
-        "are not independent, so the share of intervals that held is a rough one",
+        "outside the interval that was predicted for it, 95 times in 100; pairs that share a "
+        "journal are not independent, so the share of intervals that held is a rough one",
         "dim",
     )
 

@@ -118,8 +118,8 @@ def _meaning(answer: Sweep) -> str:
     count = answer.comparisons
     text = (
         f"below a figure: {of}; {answer.runs} runs a cell with the same luck, seeds "
-        f"{answer.seed} to {answer.seed + answer.runs - 1}; better and worse: p < 0.05, adjusted for "
-        f"{count} comparison{'s' * (count != 1)} (Holm)"
+        f"{answer.seed} to {answer.seed + answer.runs - 1}; better and worse: p < 0.05, "
+        f"adjusted for {count} comparison{'s' * (count != 1)} (Holm)"
     )
     found = answer.confirmed
     if found is not None:
