@@ -15,7 +15,6 @@ Both settings of a what-if get the same luck.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
@@ -24,11 +23,9 @@ from msgspec.structs import replace as replace_in
 
 from runtime.core import CoreSettings
 from runtime.core.keyed import Purpose, uniform
-from simulation.clock import Arrival
 from simulation.models import Behaviour, Fails
 from simulation.recording.read import Recording
 from simulation.recording.workload import RecordedWorkload
-from simulation.simulate import Run
 from simulation.statistics.resampling import two_stages
 from simulation.statistics.unseen import Tail, tail_of, unseen_rate
 from simulation.workload import Sampler
@@ -100,7 +97,7 @@ class Sample:
         return Luck(seed, sources, replace(self.recording, by_group=by_group), unseen)
 
 
-class NextRun:
+class NextRun(RecordedWorkload):
     """A next run under a setting, as a workload.
 
     Args:
@@ -110,35 +107,18 @@ class NextRun:
     """
 
     def __init__(self, sample: Sample, settings: CoreSettings, luck: Luck) -> None:
+        super().__init__(luck.recording, settings, luck.sources)
         self._sample = sample
         self._luck = luck
-        self._workload = RecordedWorkload(luck.recording, settings, luck.sources)
 
     @property
     def random(self) -> bool:
         """Another seed gives another run."""
         return True
 
-    @property
-    def drawn(self) -> int:
-        """Attempts so far that the recording does not have."""
-        return self._workload.drawn
-
-    def unknown_in(self, run: Run) -> int:
-        """How many attempts of a run went on for longer than the recording knows of.
-
-        Args:
-            run: a run of this workload.
-        """
-        return self._workload.unknown_in(run)
-
-    def arrivals(self, seed: int) -> Iterator[Arrival]:
-        """What came from outside, as recorded."""
-        return self._workload.arrivals(seed)
-
     def sampler(self, seed: int) -> Sampler:
         """What attempts do: as drawn, and now and then something that was not recorded."""
-        as_drawn = self._workload.sampler(seed)
+        as_drawn = super().sampler(seed)
         specs = self._luck.recording.specs
         tails, failures, unseen = self._sample.tails, self._sample.failures, self._luck.unseen
 
