@@ -14,6 +14,7 @@ __all__ = [
     "BAD_INPUT",
     "FINE",
     "REFUSED",
+    "arrivals_option",
     "console",
     "force_option",
     "json_option",
@@ -31,7 +32,7 @@ __all__ = [
 
 FINE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
 #: Options of the same command, which somebody may take for settings.
-_NOT_SET = ("seed", "runs", "force", "json")
+_NOT_SET = ("seed", "runs", "force", "json", "arrivals")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
 
@@ -40,6 +41,12 @@ json_option = click.option(
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Seed of the first run."
+)
+arrivals_option = click.option(
+    "--arrivals",
+    default="recorded",
+    metavar="HOW",
+    help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
 )
 runs_option = click.option(
     "--runs",

@@ -10,6 +10,7 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
     console,
     json_option,
     parse_changes,
@@ -32,6 +33,7 @@ __all__ = ["replay"]
     multiple=True,
     help="Ask what another setting would have done; may be given more than once.",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
@@ -40,6 +42,7 @@ __all__ = ["replay"]
 def replay(
     journal: str,
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     force: bool,
@@ -55,8 +58,8 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes:
-        return _what_if(journal, changes, runs, seed, force, as_json)
+    if changes or arrivals != "recorded":
+        return _what_if(journal, changes, arrivals, runs, seed, force, as_json)
     from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
 
     found = replay_journal(journal, check=check)
@@ -86,6 +89,7 @@ def replay(
 def _what_if(
     journal: str,
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     force: bool,
@@ -100,7 +104,15 @@ def _what_if(
     check_names(wanted)
     refusal = None
     try:
-        answer = what_if(journal, runs=runs, seed=seed, force=force, progress=progress, **wanted)
+        answer = what_if(
+            journal,
+            runs=runs,
+            seed=seed,
+            force=force,
+            progress=progress,
+            arrivals=arrivals,
+            **wanted,
+        )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)
     except NondeterminismError as error:
@@ -118,6 +130,7 @@ def _what_if(
                 "seed": answer.seed,
                 "tasks": answer.tasks,
                 "notes": answer.notes,
+                "span": answer.span,
             }
         )
     elif refusal is None:

@@ -21,7 +21,7 @@ have gone on, which a timeout fulfils: it is set beforehand.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -41,6 +41,8 @@ class Lifetimes(Generic[Mark]):
         cumulative: the weight of each and all before it; the last is 1 where nothing is beyond.
         size: observations, the censored ones too.
         bound: the longest of the sample, seen or censored: nothing is known above it.
+        floor: what is beyond is longer than this: the shortest bound that no duration seen passes,
+            or the longest duration.
     """
 
     values: tuple[int, ...]
@@ -48,6 +50,7 @@ class Lifetimes(Generic[Mark]):
     cumulative: tuple[float, ...]
     size: int
     bound: int
+    floor: int
 
     @property
     def beyond(self) -> float:
@@ -136,11 +139,13 @@ def kaplan_meier(seen: Iterable[tuple[int, Mark]], censored: Iterable[int] = ())
         index = ended
     if cumulative and not running:
         cumulative[-1] = 1.0  # exactly
-    bound = max(ordered[-1][0] if ordered else 0, bounds[-1] if bounds else 0)
+    longest = ordered[-1][0] if ordered else 0
+    behind = bounds[bisect_left(bounds, longest) :]
     return Lifetimes(
         tuple(value for value, _ in ordered),
         tuple(mark for _, mark in ordered),
         tuple(cumulative),
         size,
-        bound,
+        bound=max(longest, behind[-1] if behind else 0),
+        floor=behind[0] if behind else longest,
     )

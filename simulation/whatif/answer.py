@@ -77,6 +77,8 @@ class WhatIf:
         random: whether anything of the recorded tasks themselves had to be drawn.
         tasks: tasks in the recording that ended.
         notes: what to bear in mind about this answer, each a sentence.
+        span: where nobody knows how long an attempt takes, a measure's figure where it ends as soon
+            as it can and where it never does, the smaller first; measures that differ only.
     """
 
     fidelity: Fidelity
@@ -91,3 +93,4 @@ class WhatIf:
     random: bool
     tasks: int = 0
     notes: list[str] = field(default_factory=list)
+    span: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ Both settings of a what-if get the same luck.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -24,8 +24,9 @@ from msgspec.structs import replace as replace_in
 from runtime.core import CoreSettings
 from runtime.core.keyed import Purpose, uniform
 from simulation.models import Behaviour, Fails
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.read import Recording
-from simulation.recording.workload import RecordedWorkload
+from simulation.recording.workload import Beyond, RecordedWorkload
 from simulation.statistics.resampling import two_stages
 from simulation.statistics.unseen import Tail, tail_of, unseen_rate
 from simulation.workload import Sampler
@@ -33,7 +34,6 @@ from simulation.workload import Sampler
 __all__ = ["Luck", "NextRun", "Sample"]
 
 _KEY: Final = 0x4E45_5854  # keeps these draws apart from others under the same seed
-_Attempts = list[tuple[int, Fails | None]]
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Luck:
     Args:
         seed: keys the draws of attempts.
         sources: the recorded task that each task behaves like.
-        recording: with the pool's attempts to draw from in place of all.
+        pool: the recorded tasks whose attempts are drawn from, as often as they are named.
         unseen: a group's probability that an attempt fails which was recorded to succeed.
     """
 
     seed: int
     sources: dict[int, int]
-    recording: Recording
+    pool: list[int]
     unseen: dict[str, float]
 
 
@@ -63,12 +63,8 @@ class Sample:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self._tasks: dict[str, list[int]] = defaultdict(list)
-        self._attempts: dict[int, _Attempts] = defaultdict(list)
         for task, spec in recording.specs.items():
             self._tasks[spec.group].append(task)
-        for (task, _), did in recording.done.items():
-            if did.duration_ns is not None:
-                self._attempts[task].append((did.duration_ns, did.failure))
         self.tails: dict[str, Tail] = {}
         self.failures: dict[str, Fails] = {}
         for group, attempts in recording.by_group.items():
@@ -84,17 +80,16 @@ class Sample:
         """
         draw = Random((_KEY << 64) | seed).random
         sources: dict[int, int] = {}
-        by_group: dict[str, _Attempts] = {}
+        all_pools: list[int] = []
         unseen: dict[str, float] = {}
         for group in sorted(self._tasks):
             tasks = self._tasks[group]
             pool, drawn = two_stages(tasks, draw)
             sources.update(zip(tasks, drawn, strict=True))
-            attempts = [one for task in pool for one in self._attempts.get(task, ())]
-            by_group[group] = sorted(attempts, key=lambda one: one[0])
+            all_pools += pool
             seen = len(self.recording.by_group.get(group, ()))
             unseen[group] = unseen_rate(seen, draw()) if seen else 0.0
-        return Luck(seed, sources, replace(self.recording, by_group=by_group), unseen)
+        return Luck(seed, sources, all_pools, unseen)
 
 
 class NextRun(RecordedWorkload):
@@ -104,10 +99,27 @@ class NextRun(RecordedWorkload):
         sample: the recording.
         settings: under which it is to be simulated.
         luck: what befalls it.
+        beyond: what an attempt does that takes longer than all that were seen.
+        arrivals: when tasks come.
     """
 
-    def __init__(self, sample: Sample, settings: CoreSettings, luck: Luck) -> None:
-        super().__init__(luck.recording, settings, luck.sources)
+    def __init__(
+        self,
+        sample: Sample,
+        settings: CoreSettings,
+        luck: Luck,
+        *,
+        beyond: Beyond = "never",
+        arrivals: Arrivals = RECORDED,
+    ) -> None:
+        super().__init__(
+            sample.recording,
+            settings,
+            luck.sources,
+            pool=luck.pool,
+            beyond=beyond,
+            arrivals=arrivals,
+        )
         self._sample = sample
         self._luck = luck
 
@@ -119,7 +131,7 @@ class NextRun(RecordedWorkload):
     def sampler(self, seed: int) -> Sampler:
         """What attempts do: as drawn, and now and then something that was not recorded."""
         as_drawn = super().sampler(seed)
-        specs = self._luck.recording.specs
+        specs = self._sample.recording.specs
         tails, failures, unseen = self._sample.tails, self._sample.failures, self._luck.unseen
 
         def sample(task: int, attempt: int) -> Behaviour:

@@ -23,6 +23,7 @@ from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.outcome import MEASURES
+from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
@@ -44,7 +45,7 @@ from simulation.whatif.replication import (
     recorded_side,
 )
 from simulation.whatif.settings import changed_settings
-from simulation.whatif.trust import fidelity_of, notes_on, refuse_dishonest
+from simulation.whatif.trust import fidelity_of, notes_on, notes_on_span, refuse_dishonest
 
 __all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
 
@@ -70,6 +71,7 @@ def what_if(
     seed: int = 0,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
     **changes: Any,
 ) -> WhatIf:
     """Predict what a recorded run would have come to under another setting.
@@ -81,6 +83,8 @@ def what_if(
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
+        arrivals: when tasks come: ``recorded``, ``closed`` (the next is submitted when one ends),
+            or ``scaled=F`` (F times as fast).
         **changes: fields of ``WorkerPoolConfig`` and their new values.
 
     Returns:
@@ -100,10 +104,14 @@ def what_if(
         raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
     if runs is not None and runs < 1:
         raise ValueError(f"runs={runs}: must be 1 or more")
-    recorded, following = _replications(recording, settings, runs, seed, progress)
+    if isinstance(arrivals, str):
+        arrivals = parse_arrivals(arrivals)
+    recorded, following = _replications(recording, settings, arrivals, runs, seed, progress)
     unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
-        unchanged = recorded_side(recording, recording.settings, recording.settings.seed)
+        unchanged = recorded_side(
+            recording, recording.settings, recording.settings.seed, arrivals.baseline
+        )
     variants = [pair.variant for pair in recorded]
     tasks = len(recording.run.ends)
     answer = WhatIf(
@@ -111,22 +119,57 @@ def what_if(
         baseline=summarise([pair.baseline for pair in recorded], _of(following, "baseline"), tasks),
         variant=summarise(variants, _of(following, "variant"), tasks),
         difference=differences(recorded, following, tasks),
-        changes=changes,
+        changes=changes if arrivals == RECORDED else {**changes, "arrivals": str(arrivals)},
         runs=max(len(recorded), len(following)),
         seed=seed,
         drawn_attempts=sum(side.drawn for side in variants) / len(variants),
         unknown_attempts=max(side.unknown for side in variants),
         random=any(pair.baseline.random or pair.variant.random for pair in recorded),
         tasks=tasks,
-        notes=notes_on(recording),
+        notes=notes_on(recording, recorded[0].variant, arrivals),
     )
+    if answer.unknown_attempts:
+        answer = _spanned(answer, recorded, following, tasks)
     if not force:
         refuse_dishonest(recording, unchanged, variants, answer)
     return answer
 
 
+def _spanned(
+    answer: WhatIf, recorded: Sequence[Pair], following: Sequence[Pair], tasks: int
+) -> WhatIf:
+    """From the answer where what nobody knows the end of never ends, to where it soon does."""
+    soonest = [
+        [Pair(pair.baseline, pair.shortest, pair.shortest) for pair in pairs]
+        for pairs in (recorded, following)
+    ]
+    other = summarise(_of(soonest[0], "variant"), _of(soonest[1], "variant"), tasks)
+    apart = differences(soonest[0], soonest[1], tasks)
+    span = {}
+    variant, difference = dict(answer.variant), dict(answer.difference)
+    for name in MEASURES:
+        here, there = variant[name], other[name]
+        if here.mean < there.mean or there.mean < here.mean:
+            span[name] = min(here.mean, there.mean), max(here.mean, there.mean)
+        low, high = min(here.low, there.low), max(here.high, there.high)
+        variant[name] = replaced(here, low=low, high=high)
+        low = min(difference[name].low, apart[name].low)
+        high = max(difference[name].high, apart[name].high)
+        difference[name] = replaced(difference[name], low=low, high=high)
+    return replaced(
+        answer,
+        variant=variant,
+        difference=difference,
+        span=span,
+        notes=[*answer.notes, *notes_on_span(answer.unknown_attempts, span)],
+    )
+
+
 def variant(
-    journal: Journal, changes: Mapping[str, Any], seed: int = 0
+    journal: Journal,
+    changes: Mapping[str, Any],
+    seed: int = 0,
+    arrivals: Arrivals = RECORDED,
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -134,18 +177,21 @@ def variant(
         journal: a journal that replays.
         changes: fields of ``WorkerPoolConfig`` and their new values.
         seed: keys what is drawn.
+        arrivals: when tasks come.
 
     Returns:
         The setting, and what went into the core and came out.
     """
     recording = read_recording(journal)
     settings = keyed(changed_settings(recording.settings, changes), seed)
-    return settings, simulate(RecordedWorkload(recording, settings), settings, seed, log=True).steps
+    workload = RecordedWorkload(recording, settings, arrivals=arrivals)
+    return settings, simulate(workload, settings, seed, log=True).steps
 
 
 def _replications(
     recording: Recording,
     settings: CoreSettings,
+    arrivals: Arrivals,
     runs: int | None,
     seed: int,
     progress: Callable[[int, int], None] | None,
@@ -157,10 +203,10 @@ def _replications(
     wanted = runs or _LEAST
     for key in range(seed, seed + (runs or _MOST)):
         if not recorded or recorded[0].baseline.random or recorded[0].variant.random:
-            recorded.append(recorded_pair(recording, settings, key))
+            recorded.append(recorded_pair(recording, settings, key, arrivals))
         if runs == 1:
             break
-        following.append(next_pair(sample, settings, key))
+        following.append(next_pair(sample, settings, key, arrivals))
         if progress is not None:
             progress(len(following), max(wanted, len(following)))
         if runs is None and _known(following):

@@ -12,8 +12,9 @@ import msgspec
 
 from runtime.core import CoreSettings
 from simulation.outcome import measure
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.read import Recording
-from simulation.recording.workload import RecordedWorkload
+from simulation.recording.workload import Beyond, RecordedWorkload
 from simulation.simulate import simulate
 from simulation.whatif.nextrun import Luck, NextRun, Sample
 
@@ -29,7 +30,8 @@ class Side:
         random: whether another seed would have given another run.
         drawn: attempts that the recording does not have.
         unknown: attempts of which the recording cannot know how long they take.
-        unfinished: tasks that never ended.
+        unfinished: tasks that never ended, or never came since another one never ended.
+        assumed: of those drawn, retries that were taken to be like any attempt.
     """
 
     measures: dict[str, float]
@@ -37,6 +39,7 @@ class Side:
     drawn: int
     unknown: int
     unfinished: int
+    assumed: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,51 +48,72 @@ class Pair:
 
     Args:
         baseline: the recorded setting.
-        variant: the changed one.
+        variant: the changed one; what nobody knows the end of never ends.
+        shortest: the changed one; what nobody knows the end of ends as soon as it can.
     """
 
     baseline: Side
     variant: Side
+    shortest: Side
 
 
-def recorded_side(recording: Recording, settings: CoreSettings, seed: int) -> Side:
+def recorded_side(
+    recording: Recording,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    beyond: Beyond = "never",
+) -> Side:
     """The recorded tasks themselves under a setting.
 
     Args:
         recording: what was recorded.
         settings: the setting.
         seed: keys what has to be drawn.
+        arrivals: when tasks come.
+        beyond: what an attempt does that takes longer than all that were seen.
     """
-    return _run(RecordedWorkload(recording, settings), settings, seed)
+    workload = RecordedWorkload(recording, settings, beyond=beyond, arrivals=arrivals)
+    return _run(workload, settings, seed)
 
 
-def recorded_pair(recording: Recording, settings: CoreSettings, seed: int) -> Pair:
+def recorded_pair(
+    recording: Recording, settings: CoreSettings, seed: int, arrivals: Arrivals = RECORDED
+) -> Pair:
     """The recorded tasks themselves under the recorded and a changed setting.
 
     Args:
         recording: what was recorded.
         settings: the changed setting.
         seed: keys what has to be drawn.
+        arrivals: when tasks come.
     """
-    return Pair(
-        recorded_side(recording, recording.settings, seed),
-        recorded_side(recording, settings, seed),
-    )
+    variant = recorded_side(recording, settings, seed, arrivals)
+    shortest = variant
+    if variant.unknown:
+        shortest = recorded_side(recording, settings, seed, arrivals, "shortest")
+    baseline = recorded_side(recording, recording.settings, seed, arrivals.baseline)
+    return Pair(baseline, variant, shortest)
 
 
-def next_pair(sample: Sample, settings: CoreSettings, seed: int) -> Pair:
+def next_pair(
+    sample: Sample, settings: CoreSettings, seed: int, arrivals: Arrivals = RECORDED
+) -> Pair:
     """A next run of the same kind of work, under the recorded and a changed setting.
 
     Args:
         sample: the recording as a sample.
         settings: the changed setting.
         seed: keys the draws.
+        arrivals: when tasks come.
     """
     luck = sample.luck(seed)
-    return Pair(
-        next_side(sample, sample.recording.settings, luck),
-        next_side(sample, settings, luck),
-    )
+    variant = next_side(sample, settings, luck, arrivals)
+    shortest = variant
+    if variant.unknown:
+        shortest = next_side(sample, settings, luck, arrivals, "shortest")
+    baseline = next_side(sample, sample.recording.settings, luck, arrivals.baseline)
+    return Pair(baseline, variant, shortest)
 
 
 def keyed(settings: CoreSettings, seed: int) -> CoreSettings:
@@ -102,15 +126,24 @@ def keyed(settings: CoreSettings, seed: int) -> CoreSettings:
     return settings if settings.jitter == "none" else msgspec.structs.replace(settings, seed=seed)
 
 
-def next_side(sample: Sample, settings: CoreSettings, luck: Luck) -> Side:
+def next_side(
+    sample: Sample,
+    settings: CoreSettings,
+    luck: Luck,
+    arrivals: Arrivals = RECORDED,
+    beyond: Beyond = "never",
+) -> Side:
     """A next run under one setting.
 
     Args:
         sample: the recording as a sample.
         settings: the setting.
         luck: what befalls it.
+        arrivals: when tasks come.
+        beyond: what an attempt does that takes longer than all that were seen.
     """
-    return _run(NextRun(sample, settings, luck), settings, luck.seed)
+    workload = NextRun(sample, settings, luck, beyond=beyond, arrivals=arrivals)
+    return _run(workload, settings, luck.seed)
 
 
 def _run(workload: RecordedWorkload | NextRun, settings: CoreSettings, seed: int) -> Side:
@@ -121,5 +154,6 @@ def _run(workload: RecordedWorkload | NextRun, settings: CoreSettings, seed: int
         workload.random or (settings.jitter != "none" and measures["retries"] > 0),
         workload.drawn,
         workload.unknown_in(run),
-        run.unfinished,
+        run.unfinished + workload.waiting,
+        workload.assumed,
     )

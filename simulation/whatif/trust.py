@@ -7,16 +7,23 @@ from bisect import bisect_left
 from itertools import pairwise
 from typing import Final
 
-from runtime.core.records import TaskSubmitted
+from runtime.core.records import AbortRequested, TaskSubmitted
 from simulation.outcome import measure
+from simulation.recording.arrivals import RECORDED, Arrivals
+from simulation.recording.draws import FEWEST
+from simulation.recording.outages import Outage
 from simulation.recording.read import Recording
 from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
 from simulation.whatif.replication import Side
 
-__all__ = ["LARGEST_ERROR", "fidelity_of", "notes_on", "refuse_dishonest"]
+__all__ = ["LARGEST_ERROR", "fidelity_of", "notes_on", "notes_on_span", "refuse_dishonest"]
 
 #: The largest error of the unchanged setting that a prediction is made with.
 LARGEST_ERROR: Final = 0.10
+#: How far apart an answer's two ends may lie where nobody knows how long some attempts take: of the
+#: makespan, and of the success rate.
+WIDEST_MAKESPAN: Final = 0.10
+WIDEST_RATE: Final = 0.05
 #: A task that is submitted so soon after another has ended may have been submitted because of it.
 _SOON_NS: Final = 1_000_000
 #: Standard deviations by which such submissions must exceed what chance gives.
@@ -89,11 +96,11 @@ def refuse_dishonest(
                 f"much to predict from",
                 answer,
             )
-    if answer.unknown_attempts:
+    if answer.unknown_attempts and (_wide(answer) or any(side.unfinished for side in sides)):
         raise DishonestError(
             f"{answer.unknown_attempts} attempts were abandoned at their timeout in the recording, "
-            f"none of their group took longer than that, and the changed setting would let them "
-            f"run on: the recording cannot know how long they take; record with a longer timeout",
+            f"none like them took longer than that, and the changed setting would let them run on: "
+            f"the recording cannot know how long they take; record with a longer timeout",
             answer,
         )
     if any(side.unfinished for side in sides):
@@ -104,24 +111,90 @@ def refuse_dishonest(
         )
 
 
-def notes_on(recording: Recording) -> list[str]:
-    """What to bear in mind about any answer from this recording.
+def _wide(answer: WhatIf) -> bool:
+    """Whether what nobody knows leaves open too much."""
+    low, high = answer.span.get("makespan_seconds", (0.0, 0.0))
+    fewest, most = answer.span.get("success_rate", (0.0, 0.0))
+    return not (high - low <= WIDEST_MAKESPAN * high and most - fewest <= WIDEST_RATE)
+
+
+def notes_on_span(unknown: int, span: dict[str, tuple[float, float]]) -> list[str]:
+    """What to say where nobody knows how long some attempts take.
 
     Args:
-        recording: what was recorded.
+        unknown: how many attempts.
+        span: the figures that depend on it, at both ends.
 
     Returns:
         Sentences.
     """
-    notes = []
-    answering, late = _answering(recording)
+    ends = []
+    if "makespan_seconds" in span:
+        low, high = span["makespan_seconds"]
+        ends.append(f"a makespan of {low:,.3f} to {high:,.3f} s")
+    if "success_rate" in span:
+        low, high = span["success_rate"]
+        ends.append(f"a success rate of {low:.1%} to {high:.1%}")
+    between = f": {' and '.join(ends)}" if ends else ", which changes neither"
+    note = (
+        f"up to {unknown} attempts run on for longer than any that was seen to end; the ranges go "
+        f"from where they end at once to where they never do{between}"
+    )
+    return [note]
+
+
+def notes_on(recording: Recording, variant: Side, arrivals: Arrivals = RECORDED) -> list[str]:
+    """What to bear in mind about an answer from this recording.
+
+    Args:
+        recording: what was recorded.
+        variant: the recorded tasks under the changed setting.
+        arrivals: when tasks come.
+
+    Returns:
+        Sentences.
+    """
+    notes = [_outage_text(outage) for outage in recording.outages]
+    if variant.assumed:
+        notes.append(
+            f"{variant.assumed} retries were drawn as if their failure had no cause that lasts: "
+            f"the recording has fewer than {FEWEST} retries of their group to tell"
+        )
+    if arrivals.kind != "recorded":
+        notes.append(
+            "tasks come when others end, as they did in the recording"
+            if arrivals.kind == "closed"
+            else f"tasks come {arrivals.factor:g} times as fast; the figures of the recorded "
+            f"setting are with arrivals as recorded"
+        )
+    stops = sum(isinstance(part, AbortRequested) for _, part in recording.arrivals)
+    if stops and arrivals.kind == "recorded":
+        notes.append(
+            f"an abort stays at its recorded instant ({stops} in the recording): where something "
+            f"that happened was the reason for it, another setting would move it"
+        )
+    answering, late = _answering(recording) if arrivals.kind != "closed" else (0, 0)
     if answering:
         notes.append(
             f"{answering} of the {late} tasks that were submitted after the first had ended came "
             f"within a millisecond of another's end, more than chance explains: if results lead to "
-            f"submissions, another setting moves them, and this answer keeps them where they were"
+            f"submissions, another setting moves them, and this answer keeps them where they were "
+            f"(--arrivals closed lets them follow)"
         )
     return notes
+
+
+def _outage_text(outage: Outage) -> str:
+    text = (
+        f"from {outage.from_ns / 1e9:,.3f} to {outage.to_ns / 1e9:,.3f} s {outage.failed} of "
+        f"{outage.attempts} attempts failed, "
+    )
+    if outage.sure:
+        return text + "whatever the task: an outage, which stays at that time under each setting"
+    return text + (
+        "and nothing tells whether that was the time or these tasks: they are taken to fail at "
+        "any time; if it was an outage, added retries help less, or more, than is said here"
+    )
 
 
 def _answering(recording: Recording) -> tuple[int, int]:
@@ -137,7 +210,7 @@ def _answering(recording: Recording) -> tuple[int, int]:
     late = [
         at_ns
         for at_ns, arrival in recording.arrivals
-        if type(arrival) is TaskSubmitted and ends and at_ns >= ends[0]
+        if type(arrival) is TaskSubmitted and not arrival.parent and ends and at_ns >= ends[0]
     ]
     if not late:
         return 0, 0
