@@ -10,6 +10,7 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
     console,
     force_option,
     json_option,
@@ -47,6 +48,7 @@ __all__ = ["recommend"]
     help="What may be chosen: LOW:HIGH[:STEP] or 10,20,50.  [max_workers=1:number of tasks]",
 )
 @set_option("Change a field in every setting; may be given more than once.")
+@arrivals_option
 @runs_option
 @seed_option
 @processes_option
@@ -58,6 +60,7 @@ def recommend(
     minimize: str,
     over: Sequence[str],
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     processes: int | None,
@@ -95,6 +98,7 @@ def recommend(
                 force=force,
                 processes=processes,
                 progress=progress,
+                arrivals=arrivals,
             )
     except DishonestError as error:
         warn(f"refused: {error} (--force answers anyway)")

@@ -10,6 +10,7 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
     console,
     force_option,
     json_option,
@@ -43,6 +44,7 @@ __all__ = ["sweep"]
     default="makespan_seconds",
     help="The measure by which cells are judged.  [makespan_seconds]",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @processes_option
@@ -53,6 +55,7 @@ def sweep(
     vary: Sequence[str],
     changes: Sequence[str],
     best: str,
+    arrivals: str,
     runs: int | None,
     seed: int,
     processes: int | None,
@@ -90,6 +93,7 @@ def sweep(
                 force=force,
                 processes=processes,
                 progress=progress,
+                arrivals=arrivals,
             )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)

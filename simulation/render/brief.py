@@ -21,40 +21,43 @@ __all__ = [
     "field_head",
     "head",
     "head_below",
+    "range_of",
     "say",
     "setting_text",
     "table",
     "value_text",
 ]
 
-#: The least width of a column that may be folded.
-_ROOM = 8
 
-
-def brief(name: str, value: float, *, difference: bool = False) -> str:
+def brief(name: str, value: float, *, difference: bool = False, width: float = 0.0) -> str:
     """A measure in three digits, without its unit.
 
     Args:
         name: the measure.
         value: of it.
         difference: whether it has a sign.
+        width: of the interval whose end it is: more digits than two of that say nothing.
 
     Example:
         >>> brief("success_rate", 0.9987), brief("makespan_seconds", 1234.5)
         ('99.9', '1,234')
         >>> brief("task_seconds_p95", 0.51234, difference=True)
         '+0.512'
+        >>> brief("task_seconds_p95", 45.678, width=11.3)
+        '46'
     """
     if math.isnan(value):
         return "-"
     unit = TITLES[name][1]
     if unit == "%":
-        text = f"{value * 100:.1f}"
-    else:
-        size = abs(value)
-        digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
-        whole = unit == "" and float(value).is_integer()
-        text = f"{value:,.0f}" if whole else f"{value:,.{digits}f}"
+        value, width = value * 100, width * 100
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 or unit == "%" else 2 if size >= 1 else 3
+    if unit == "" and float(value).is_integer():
+        digits = 0
+    if width > 0:
+        digits = min(digits, max(0, 1 - math.floor(math.log10(width))))
+    text = f"{value:,.{digits}f}"
     if not float(text.replace(",", "")):
         text = "0"  # never -0.0
     return f"+{text}" if difference and value > 0 and text != "0" else text
@@ -75,11 +78,25 @@ def brief_range(
     if interval.kind == "not estimable":
         text.append("\nnot estimable" if below else " (not estimable)", style="dim")
     elif interval.high > interval.low:
-        low, high = (
-            brief(name, end, difference=difference) for end in (interval.low, interval.high)
-        )
-        text.append(f"\n{low} to {high}" if below else f" ({low} to {high})", style="dim")
+        inside = range_of(name, interval, difference=difference)
+        text.append(f"\n{inside}" if below else f" ({inside})", style="dim")
     return text
+
+
+def range_of(name: str, interval: Interval, *, difference: bool = False) -> str:
+    """From where to where an interval goes.
+
+    Args:
+        name: the measure.
+        interval: of it.
+        difference: whether it has a sign.
+    """
+    width = interval.high - interval.low
+    low, high = (
+        brief(name, end, difference=difference, width=width)
+        for end in (interval.low, interval.high)
+    )
+    return f"{low} to {high}"
 
 
 def head(name: str) -> str:
@@ -99,7 +116,8 @@ def head_below(name: str) -> str:
         name: the measure.
     """
     title, unit = TITLES[name]
-    lines = title.replace(", ", ",\n").replace("success ", "success\n").replace(" a ", "\na ")
+    lines = title.replace(" a ", "\na ").replace(" time", "\ntime").replace(", ", ",\n")
+    lines = lines.replace("success ", "success\n")
     return f"{lines}, {unit}" if unit in ("s", "%") else lines
 
 
@@ -120,7 +138,7 @@ def table(*columns: str) -> Table:
     """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for column in columns:
-        made.add_column(column, overflow="fold", min_width=_ROOM)
+        made.add_column(column, overflow="fold", min_width=max(map(len, column.split("\n"))))
     return made
 
 

@@ -25,6 +25,7 @@ def show_gate(console: Console, answer: Gate) -> None:
     change = setting_text(answer.changes) or "the recorded setting"
     say(console, f"{change} must have {' and '.join(answer.require)} in {answer.folder}")
     rows = table("journal")
+    rows.columns[0].min_width = 13
     rows.add_column("requirement", no_wrap=True)
     for title in ("recorded", "changed", "short by"):
         rows.add_column(title, justify="right", no_wrap=True)

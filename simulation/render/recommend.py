@@ -11,6 +11,7 @@ from simulation.render.brief import (
     fidelity_line,
     field_head,
     head,
+    range_of,
     say,
     setting_text,
     table,
@@ -107,8 +108,7 @@ def unmet_line(answer: Recommendation) -> str:
         return f"no setting that was looked at meets {wanted}"
     figures = ", ".join(
         f"{measure} {brief(measure, nearest.outcome[measure].mean)} "
-        f"({brief(measure, nearest.outcome[measure].low)} to "
-        f"{brief(measure, nearest.outcome[measure].high)} for the next run)"
+        f"({range_of(measure, nearest.outcome[measure])} for the next run)"
         for measure in dict.fromkeys(parse_target(target).measure for target in answer.targets)
     )
     return (

@@ -25,6 +25,7 @@ __all__ = ["show_sweep"]
 
 #: Measures that every grid shows, beside the judged one.
 _SHOWN: Final = ("makespan_seconds", "success_rate", "task_seconds_p95", "amplification")
+_WORDS: Final = {"not told apart": "unsure"}
 _STYLES: Final = {"better": "green", "worse": "red", "refused": "yellow"}
 
 
@@ -40,6 +41,7 @@ def show_sweep(console: Console, answer: Sweep) -> None:
     names = list(answer.cells[0].changes)
     shown = [name for name in _SHOWN if name != answer.best]
     grid = table(*(field_head(name) for name in names))
+    grid.columns[0].min_width = max(grid.columns[0].min_width or 0, len("recorded"))
     for title in (head_below(answer.best), f"minus\n{answer.baseline}"):
         grid.add_column(title, justify="right", no_wrap=True)
     grid.add_column("", no_wrap=True)
@@ -71,14 +73,14 @@ def _row(answer: Sweep, cell: Cell, shown: list[str], *, best: bool) -> list[Tex
     values = [value_text(value) for value in cell.changes.values()]
     if cell.verdict == "refused":
         return [*values, "-", "-", Text("refused", style="yellow"), *("-" for _ in shown)]
-    words = [] if cell.verdict == "same" else [cell.verdict]
+    words = [] if cell.verdict == "same" else [_WORDS.get(cell.verdict, cell.verdict)]
     if best or cell.near_best:
         words.append("best" if best else "near best")
     return [
         *values,
         brief_range(answer.best, cell.outcome[answer.best], below=True),
         brief_range(answer.best, cell.difference[answer.best], difference=True, below=True),
-        Text("\n".join(words), style=_STYLES.get(cell.verdict, "")),
+        Text("\n".join(words).replace(" ", "\n"), style=_STYLES.get(cell.verdict, "")),
         *(brief(name, cell.outcome[name].mean) for name in shown),
     ]
 

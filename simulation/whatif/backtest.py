@@ -22,11 +22,13 @@ from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, wilson
 from simulation.statistics.prediction import least_replications
 from simulation.whatif.answer import DishonestError
+from simulation.whatif.compare import outcome_of, refusal
 from simulation.whatif.gate import journals_in
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Trial, run_all
 from simulation.whatif.settings import differing_fields
-from simulation.whatif.work import Work, open_work, outcome_of, refusal, run_all
+from simulation.whatif.work import Work, open_work
 
 __all__ = ["JUDGED", "Backtest", "Judged", "Pair", "Unused", "backtest"]
 
@@ -238,8 +240,8 @@ def _pair(
 ) -> Pair:
     settings = _as_later(earlier.work.settings, later.work.settings)
     changes = differing_fields(earlier.work.settings, later.work.settings)
-    found = run_all(workers, earlier.work, [settings], runs, seed)[0]
-    reason = refusal(found)
+    found = run_all(workers, earlier.work, [Trial(settings)], runs, seed)[0]
+    reason = refusal(earlier.work, found)
     paths = earlier.work.path, later.work.path
     if reason is not None and not force:
         return Pair(*paths, changes, [], reason)

@@ -17,10 +17,11 @@ from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Trial, run_all
 from simulation.whatif.settings import check_names
 from simulation.whatif.settle import rounds_of, settle
 from simulation.whatif.targets import Target, parse_targets
-from simulation.whatif.work import open_work, run_all
+from simulation.whatif.work import open_work
 
 __all__ = ["Gate", "Held", "Requirement", "State", "gate", "journals_in"]
 
@@ -188,15 +189,15 @@ def _hold(
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:
         return Held(str(path), "broken", [], None, 0, _without(path, error))
-    settings = work.changed(changes)
+    trial = Trial(work.changed(changes))
     with Workers(work, processes=processes, client=client) as workers:
         rounds = rounds_of("recorded", runs)
-        found = settle(
-            workers, work, settings, targets, "recorded", rounds, seed, lambda done: None
-        )
+        found = settle(workers, work, trial, targets, "recorded", rounds, seed, lambda done: None)
         count = found.runs
-        unchanged = run_all(workers, work, [work.settings], count, seed, kinds=("recorded",))[0]
-        recorded = intervals([side.measures for side in unchanged.recorded])
+        unchanged = run_all(
+            workers, work, [Trial(work.settings, unchanged=True)], count, seed, kinds=("recorded",)
+        )[0]
+        recorded = intervals([one.never.measures for one in unchanged.recorded])
     if found.refused is not None and not force:
         return Held(str(path), "cannot tell", [], work.fidelity, count, found.refused)
     requirements = [_required(target, recorded, found.outcome) for target in targets]

@@ -22,12 +22,14 @@ from typing import Any, Final
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Interval, estimable
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Trial
 from simulation.whatif.settings import check_names
 from simulation.whatif.settle import NEXT_ROUNDS, rounds_of, settle
 from simulation.whatif.targets import Target, Verdict, parse_targets
@@ -114,6 +116,7 @@ def recommend(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
 ) -> Recommendation:
     """Find the cheapest setting that meets all targets.
 
@@ -131,6 +134,7 @@ def recommend(
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and, as far as that is known, their number.
+        arrivals: when a journal's tasks come, as for ``what_if``.
 
     Returns:
         What was found, confirmed on fresh seeds; or what came nearest.
@@ -153,7 +157,7 @@ def recommend(
     check_runs(runs, seed)
     check_names([minimize])
     common = dict(changes or {})
-    opened = open_work(work, force=force)
+    opened = open_work(work, arrivals=arrivals, force=force)
     _check_estimable(wanted, opened, force=force)
     ranges = dict(over or {})
     if minimize not in ranges:
@@ -285,11 +289,9 @@ class _Lab:
             if self._progress is not None:
                 self._progress(self.simulations, max(self._expected, self.simulations + 1))
 
-        settings = self._settings(changes)
+        trial = Trial(self._settings(changes))
         rounds = self._rounds[-1:] if fixed else self._rounds
-        found = settle(
-            self._workers, self._work, settings, self._targets, "next", rounds, seed, tell
-        )
+        found = settle(self._workers, self._work, trial, self._targets, "next", rounds, seed, tell)
         return Tried(
             dict(changes), found.outcome, found.verdict, found.share, found.runs, found.refused
         )

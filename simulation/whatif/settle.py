@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runtime.core import CoreSettings
 from simulation.statistics import Interval, intervals
 from simulation.statistics.prediction import next_value
+from simulation.whatif.compare import outcome_of, refusal, spanned
 from simulation.whatif.measures import ALL_MEASURES
 from simulation.whatif.parallel import Workers
-from simulation.whatif.replication import Side
+from simulation.whatif.runs import Ask, Ends, Kind, Runs, Trial, replicate
 from simulation.whatif.targets import Target, Verdict, verdict_of
-from simulation.whatif.work import Ask, Kind, Runs, Work, outcome_of, refusal, replicate
+from simulation.whatif.work import Work
 
 __all__ = ["NEXT_ROUNDS", "RECORDED_ROUNDS", "Settled", "rounds_of", "settle"]
 
@@ -65,7 +65,7 @@ def rounds_of(kind: Kind, runs: int | None) -> tuple[int, ...]:
 def settle(
     workers: Workers[Work],
     work: Work,
-    settings: CoreSettings,
+    trial: Trial,
     targets: Sequence[Target],
     kind: Kind,
     rounds: Sequence[int],
@@ -77,7 +77,7 @@ def settle(
     Args:
         workers: where.
         work: of what.
-        settings: the setting.
+        trial: the setting.
         targets: what it is to meet.
         kind: whether the recorded runs are to meet them, or the next one.
         rounds: replications before each look; after the last it stays unclear.
@@ -89,27 +89,34 @@ def settle(
     """
     done = 0
 
-    def run(kind: Kind, first: int, up_to: int) -> list[Side]:
+    def run(kind: Kind, first: int, up_to: int) -> list[Ends]:
         nonlocal done
-        asks = [Ask(kind, seed + at, (settings,)) for at in range(first, up_to)]
+        asks = [Ask(kind, seed + at, (trial,)) for at in range(first, up_to)]
         before = done
-        sides = workers.map(replicate, asks, lambda now: tell(before + now))
+        found = workers.map(replicate, asks, lambda now: tell(before + now))
         done = before + len(asks)
-        return [side for (side,) in sides]
+        return [ends for (ends,) in found]
 
     recorded = run("recorded", 0, 1)
-    reason = refusal(Runs(recorded, []))
+    reason = refusal(work, Runs(recorded, []))
     wanted = recorded if kind == "recorded" or work.kind == "scenario" else []
     verdict: Verdict = "unclear"
     outcome: dict[str, Interval] = {}
     share = 0.0
     for count in rounds:
-        settled = bool(wanted) and not wanted[0].random
+        settled = bool(wanted) and not wanted[0].never.random
         wanted = wanted if settled else [*wanted, *run(kind, len(wanted), count)]
-        reason = reason or refusal(Runs(wanted if kind == "recorded" else recorded, []))
+        reason = reason or refusal(work, Runs(wanted if kind == "recorded" else recorded, []))
         outcome = _outcome(work, kind, recorded, wanted)
         verdict = verdict_of(targets, outcome)
-        met = [all(one.holds(side.measures[one.measure]) for one in targets) for side in wanted]
+        met = [
+            all(
+                one.holds(side.measures[one.measure])
+                for one in targets
+                for side in (ends.never, ends.soonest)
+            )
+            for ends in wanted
+        ]
         share = sum(met) / len(met)
         if settled or reason is not None:
             break
@@ -123,10 +130,16 @@ def settle(
 
 
 def _outcome(
-    work: Work, kind: Kind, recorded: list[Side], wanted: list[Side]
+    work: Work, kind: Kind, recorded: list[Ends], wanted: list[Ends]
 ) -> dict[str, Interval]:
     if kind == "recorded":
-        return intervals([side.measures for side in wanted])
+        ends = Runs(wanted, [])
+        here, there = (
+            intervals([side.measures for side in sides])
+            for sides in (ends.never()[0], ends.soonest()[0])
+        )
+        return spanned(here, there) if ends.unknown else here
     if work.kind == "journal":
         return outcome_of(work, Runs(recorded, wanted if len(wanted) > 1 else []))
-    return {name: next_value([side.measures[name] for side in wanted]) for name in ALL_MEASURES}
+    sides = [ends.never for ends in wanted]
+    return {name: next_value([side.measures[name] for side in sides]) for name in ALL_MEASURES}

@@ -15,22 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.journal import Journal
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Difference, Interval, holm
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.compare import difference_of, outcome_of, refusal
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import BETTER_HIGH, check_measure, check_runs
 from simulation.whatif.parallel import Workers
-from simulation.whatif.work import (
-    Runs,
-    Work,
-    default_runs,
-    difference_of,
-    open_work,
-    outcome_of,
-    refusal,
-    run_all,
-)
+from simulation.whatif.runs import Runs, Trial, default_runs, run_all
+from simulation.whatif.work import Work, open_work
 
 __all__ = ["Cell", "Confirmation", "Sweep", "sweep"]
 
@@ -134,6 +128,7 @@ def sweep(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
 ) -> Sweep:
     """Run every combination of some fields' values on the same work.
 
@@ -149,6 +144,7 @@ def sweep(
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and their number.
+        arrivals: when a journal's tasks come, as for ``what_if``.
 
     Returns:
         The cells, and the best again on fresh seeds.
@@ -175,15 +171,15 @@ def sweep(
     for name in common:
         if name in vary:
             raise ValueError(f"{name}: is changed for all cells and varied, too; leave one out")
-    opened = open_work(work, force=force)
-    settings = [opened.changed({**common, **cell}) for cell in cells]
+    opened = open_work(work, arrivals=arrivals, force=force)
+    trials = [Trial(opened.changed({**common, **cell})) for cell in cells]
     recorded = opened.kind == "journal"
     first = 0 if recorded else 1  # of the cells that are compared
     with Workers(opened, processes=processes, client=client) as workers:
-        everything = [opened.settings, *settings] if recorded else settings
+        everything = [Trial(opened.settings, unchanged=True), *trials] if recorded else trials
         found = run_all(workers, opened, everything, runs, seed, progress)
         baseline, of_cells = (found[0], found[1:]) if recorded else (found[0], found)
-        refusals = [refusal(one) for one in of_cells]
+        refusals = [refusal(opened, one) for one in of_cells]
         outcomes = [outcome_of(opened, one) for one in of_cells]
         winner = _winner(outcomes, refusals, best, force=force)
         count = runs or default_runs(opened)
@@ -192,13 +188,17 @@ def sweep(
         if winner is not None:
             pair = [baseline, of_cells[winner]]
             if random:
-                again = [everything[0], settings[winner]]
+                again = [everything[0], trials[winner]]
                 pair = run_all(workers, opened, again, runs, seed + count, progress)
             confirmed = _confirmation(
                 winner, opened, pair, seed + count, count, best, random=random
             )
     differences = [difference_of(opened, baseline, one) for one in of_cells]
-    same = [at < first or one == everything[0] for at, one in enumerate(settings)]
+    unmoved = opened.arrivals.baseline == opened.arrivals
+    same = [
+        at < first or (unmoved and one.settings == everything[0].settings)
+        for at, one in enumerate(trials)
+    ]
     compared = _compare([one[best] for one in differences], refusals, same, best)
     near = _near(opened, of_cells, refusals, winner, best)
     answer = Sweep(
