@@ -10,9 +10,12 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
+    calibration_option,
     console,
     force_option,
     json_option,
+    open_calibration,
     parse_changes,
     parse_grid,
     print_json,
@@ -43,6 +46,8 @@ __all__ = ["sweep"]
     default="makespan_seconds",
     help="The measure by which cells are judged.  [makespan_seconds]",
 )
+@arrivals_option
+@calibration_option
 @runs_option
 @seed_option
 @processes_option
@@ -53,6 +58,8 @@ def sweep(
     vary: Sequence[str],
     changes: Sequence[str],
     best: str,
+    arrivals: str,
+    calibration: str | None,
     runs: int | None,
     seed: int,
     processes: int | None,
@@ -61,8 +68,9 @@ def sweep(
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
 
-    Each cell is compared with the recorded setting (of a scenario: with the first cell), adjusted for
-    their number; the best is run again on fresh seeds. JOURNAL may be - for standard input.
+    Each cell is compared with the recorded setting (of a scenario: with the first cell), and that
+    is adjusted for their number; the best is run again on fresh seeds. JOURNAL may be - for
+    standard input.
 
     \b
     Example:
@@ -89,6 +97,8 @@ def sweep(
                 force=force,
                 processes=processes,
                 progress=progress,
+                arrivals=arrivals,
+                calibration=open_calibration(calibration),
             )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)
