@@ -27,7 +27,10 @@ def test_quantiles_are_those_of_all_tasks_together() -> None:
     summary = summarise_scenario(measures, seconds, 0)
     pooled = sorted(second for run in seconds for second in run)
     assert summary["task_seconds_p95"].mean == pooled[math.ceil(0.95 * len(pooled)) - 1]
-    assert summary["task_seconds_p95"].low < math.log(20) < summary["task_seconds_p95"].high
+    error = math.sqrt(0.95 * 0.05 / len(pooled)) / 0.05  # sqrt(p (1 - p) / n) / f(q)
+    assert summary["task_seconds_p95"].mean == pytest.approx(math.log(20), abs=4 * error)
+    half = (summary["task_seconds_p95"].high - summary["task_seconds_p95"].low) / 2
+    assert half == pytest.approx(1.96 * error, rel=0.4)
     assert {summary[f"task_seconds_p{p}"].kind for p in (50, 95, 99)} == {"quantile"}
     assert summary == summarise_scenario(measures, seconds, 0)
 
