@@ -5,8 +5,8 @@ that, waited w for its service, and d in the way of others: for the CPU while th
 a backend. W and C are in the journal, w and d are not, and only w is the work's own: d is another
 one under another number of workers.
 
-On average d is as long as it takes to make the simulation of the unchanged setting run as long as
-the recording did. So one number is solved for: the *crowding* x, which says how much of R = W - C
+On average d is as long as it takes to make the simulation of the unchanged setting as long as the
+recording: the run as a whole, where workers were mostly taken, else its attempts together. So one number is solved for: the *crowding* x, which says how much of R = W - C
 an attempt was in the way of others. An attempt that computes more waits more for the CPU (under
 processor sharing in proportion), and none waits longer than R; so ``w = R * R / (R + x * C)``,
 which is R - x * C where that is little of R. An attempt that computes nothing waits for its service
@@ -32,7 +32,7 @@ from simulation.machine.machine import Cpu, Machine
 from simulation.models import Behaviour, Fails
 from simulation.recording.read import Recording
 from simulation.recording.workload import RecordedWorkload
-from simulation.simulate import simulate
+from simulation.simulate import Run, simulate
 
 __all__ = ["Contention", "Met", "meet", "notes_on_meeting"]
 
@@ -47,6 +47,8 @@ _HARDLY_KNOWN: Final = 0.95
 _PARTS: Final = 1000
 _CLOSE: Final = 0.001
 _FAR: Final = 0.005
+#: Workers are mostly taken where attempts ran for so much of their time.
+_MOSTLY_TAKEN: Final = 0.8
 _MOST_CROWDING: Final = 1 << 20
 _MOST_STEPS: Final = 40
 
@@ -275,12 +277,14 @@ def _alone(recording: Recording, machine: Machine) -> tuple[Recording, float]:
         return replace(_with(recording, done), machine=machine)
 
     settings = recording.settings
-    wanted = sum(end.running_ns for end in recording.run.ends)
+    first_at = recording.arrivals[0][0]
+    length = _span if _utilization(recording.run, first_at) > _MOSTLY_TAKEN else _running
+    wanted = length(recording.run, first_at)
 
     def too_long(crowding: int, machine: Machine) -> float:
         workload = RecordedWorkload(at(crowding, machine), settings)
         run = simulate(workload, settings, settings.seed)
-        return sum(end.running_ns for end in run.ends) / wanted - 1.0 if wanted else 0.0
+        return length(run, first_at) / wanted - 1.0 if wanted else 0.0
 
     crowding, error = _root(lambda crowding: too_long(crowding, machine))
     if error > _FAR and machine.cpu is not None:
@@ -294,6 +298,21 @@ def _alone(recording: Recording, machine: Machine) -> tuple[Recording, float]:
     took = sum(did.duration_ns or 0 for did in recording.done.values())
     left = sum((did.duration_ns or 0) + pool_ns for did in alone.done.values())
     return alone, max(0.0, 1.0 - left / took) if took else 0.0
+
+
+def _span(run: Run, first_at: int) -> int:
+    """How long a run took: with the workers mostly taken, what attempts take makes it so long."""
+    return run.ended_at_ns[-1] - first_at if run.ends else 0
+
+
+def _running(run: Run, first_at: int) -> int:
+    """How long attempts took in all: else a run is as long as tasks come."""
+    return sum(end.running_ns for end in run.ends)
+
+
+def _utilization(run: Run, first_at: int) -> float:
+    capacity = _span(run, first_at) * run.max_workers
+    return _running(run, first_at) / capacity if capacity else 0.0
 
 
 def _root(too_long: Callable[[int], float]) -> tuple[int, float]:
