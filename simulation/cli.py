@@ -33,6 +33,7 @@ _COMMANDS: Final = (
     "fit",
     "export",
     "explore",
+    "calibrate",
 )
 
 
