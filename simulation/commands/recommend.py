@@ -11,6 +11,7 @@ from simulation.commands.common import (
     FINE,
     REFUSED,
     arrivals_option,
+    backend_option,
     calibration_option,
     console,
     force_option,
@@ -51,11 +52,12 @@ __all__ = ["recommend"]
 )
 @set_option("Change a field in every setting; may be given more than once.")
 @arrivals_option
-@calibration_option
 @runs_option
 @seed_option
 @processes_option
 @force_option
+@calibration_option
+@backend_option
 @json_option
 def recommend(
     work: str,
@@ -64,11 +66,12 @@ def recommend(
     over: Sequence[str],
     changes: Sequence[str],
     arrivals: str,
-    calibration: str | None,
     runs: int | None,
     seed: int,
     processes: int | None,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Find the cheapest setting with which the next run meets every target.
@@ -104,6 +107,7 @@ def recommend(
                 progress=progress,
                 arrivals=arrivals,
                 calibration=open_calibration(calibration),
+                backends=backend or (),
             )
     except DishonestError as error:
         warn(f"refused: {error} (--force answers anyway)")

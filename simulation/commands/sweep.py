@@ -11,6 +11,7 @@ from simulation.commands.common import (
     FINE,
     REFUSED,
     arrivals_option,
+    backend_option,
     calibration_option,
     console,
     force_option,
@@ -47,11 +48,12 @@ __all__ = ["sweep"]
     help="The measure by which cells are judged.  [makespan_seconds]",
 )
 @arrivals_option
-@calibration_option
 @runs_option
 @seed_option
 @processes_option
 @force_option
+@calibration_option
+@backend_option
 @json_option
 def sweep(
     work: str,
@@ -59,11 +61,12 @@ def sweep(
     changes: Sequence[str],
     best: str,
     arrivals: str,
-    calibration: str | None,
     runs: int | None,
     seed: int,
     processes: int | None,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
@@ -99,6 +102,7 @@ def sweep(
                 progress=progress,
                 arrivals=arrivals,
                 calibration=open_calibration(calibration),
+                backends=backend or (),
             )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)

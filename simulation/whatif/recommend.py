@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
+from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
@@ -40,8 +41,6 @@ __all__ = ["Recommendation", "Tried", "recommend"]
 
 #: Neighbours below the found setting that are looked at, since the order is not to be trusted.
 _BELOW: Final = 3
-#: Settings that may fail on fresh seeds before the search gives up.
-_CONFIRMATIONS: Final = 5
 _MOST_WORKERS: Final = 1_000
 _QUANTILES: Final = {"task_seconds_p50": 0.5, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
 
@@ -119,6 +118,7 @@ def recommend(
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = RECORDED,
     calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Recommendation:
     """Find the cheapest setting that meets all targets.
 
@@ -137,7 +137,8 @@ def recommend(
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and, as far as that is known, their number.
         arrivals: when a journal's tasks come, as for ``what_if``.
-        calibration: what the machine costs, as for ``what_if``.
+        calibration: what a journal's machine costs, as for ``what_if``.
+        backends: what a journal's attempts call, as for ``what_if``.
 
     Returns:
         What was found, confirmed on fresh seeds; or what came nearest.
@@ -160,7 +161,14 @@ def recommend(
     check_runs(runs, seed)
     check_names([minimize])
     common = dict(changes or {})
-    opened = open_work(work, arrivals=arrivals, force=force, calibration=calibration)
+    opened = open_work(
+        work,
+        arrivals=arrivals,
+        calibration=calibration,
+        backends=backends,
+        workers=_MOST_WORKERS,
+        force=force,
+    )
     _check_estimable(wanted, opened, force=force)
     ranges = dict(over or {})
     if minimize not in ranges:
@@ -403,12 +411,16 @@ class _Search:
         return {**changes, self._field: self._values[at - 1]} if at else None
 
     def confirm(self, found: dict[str, Any], seed: int) -> Tried | None:
-        """The found setting on fresh seeds; the next dearer one where it fails there."""
-        at = self._values.index(found[self._field])
-        for step, index in enumerate(range(at, min(at + _CONFIRMATIONS, len(self._values)))):
-            changes = {**found, self._field: self._values[index]}
+        """The found setting on fresh seeds; where it fails, dearer ones in growing strides."""
+        at, stride = self._values.index(found[self._field]), 1
+        for step in range(len(self._values)):
+            changes = {**found, self._field: self._values[at]}
             tried = self._lab.measure(changes, seed + step * NEXT_ROUNDS[-1], fixed=True)
             if tried.verdict == "met":
                 return tried
             self._lab.tried[_key(changes)] = tried
+            if at == len(self._values) - 1:
+                break
+            at = min(at + stride, len(self._values) - 1)
+            stride *= 2
         return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.journal import Journal
+from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
@@ -131,6 +132,7 @@ def sweep(
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = RECORDED,
     calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Sweep:
     """Run every combination of some fields' values on the same work.
 
@@ -147,7 +149,8 @@ def sweep(
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and their number.
         arrivals: when a journal's tasks come, as for ``what_if``.
-        calibration: what the machine costs, as for ``what_if``.
+        calibration: what a journal's machine costs, as for ``what_if``.
+        backends: what a journal's attempts call, as for ``what_if``.
 
     Returns:
         The cells, and the best again on fresh seeds.
@@ -174,7 +177,14 @@ def sweep(
     for name in common:
         if name in vary:
             raise ValueError(f"{name}: is changed for all cells and varied, too; leave one out")
-    opened = open_work(work, arrivals=arrivals, force=force, calibration=calibration)
+    opened = open_work(
+        work,
+        arrivals=arrivals,
+        calibration=calibration,
+        backends=backends,
+        workers=_most([*vary.get("max_workers", ()), common.get("max_workers", 1)]),
+        force=force,
+    )
     trials = [Trial(opened.changed({**common, **cell})) for cell in cells]
     recorded = opened.kind == "journal"
     first = 0 if recorded else 1  # of the cells that are compared
@@ -235,6 +245,11 @@ def sweep(
             answer,
         )
     return answer
+
+
+def _most(values: Sequence[Any]) -> int:
+    """The most of some numbers, which are not checked yet."""
+    return max((value for value in values if isinstance(value, int)), default=1)
 
 
 def _winner(
