@@ -39,8 +39,6 @@ __all__ = ["Recommendation", "Tried", "recommend"]
 
 #: Neighbours below the found setting that are looked at, since the order is not to be trusted.
 _BELOW: Final = 3
-#: Settings that may fail on fresh seeds before the search gives up.
-_CONFIRMATIONS: Final = 5
 _MOST_WORKERS: Final = 1_000
 _QUANTILES: Final = {"task_seconds_p50": 0.5, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
 
@@ -400,12 +398,16 @@ class _Search:
         return {**changes, self._field: self._values[at - 1]} if at else None
 
     def confirm(self, found: dict[str, Any], seed: int) -> Tried | None:
-        """The found setting on fresh seeds; the next dearer one where it fails there."""
-        at = self._values.index(found[self._field])
-        for step, index in enumerate(range(at, min(at + _CONFIRMATIONS, len(self._values)))):
-            changes = {**found, self._field: self._values[index]}
+        """The found setting on fresh seeds; where it fails there, dearer ones in growing strides."""
+        at, stride = self._values.index(found[self._field]), 1
+        for step in range(len(self._values)):
+            changes = {**found, self._field: self._values[at]}
             tried = self._lab.measure(changes, seed + step * NEXT_ROUNDS[-1], fixed=True)
             if tried.verdict == "met":
                 return tried
             self._lab.tried[_key(changes)] = tried
+            if at == len(self._values) - 1:
+                break
+            at = min(at + stride, len(self._values) - 1)
+            stride *= 2
         return None
