@@ -113,6 +113,7 @@ class _Simulation:
         )
         if machine is not None:
             met.clock = self._clock
+            self._clock.drive(met)
 
     def run(self) -> Run:
         self._clock.run(None)
@@ -205,7 +206,8 @@ class _OnMachine:
         core: knows the tasks' groups.
 
     Attributes:
-        clock: the virtual clock, set once it is there.
+        clock: the virtual clock, set once it is there; it drives this.
+        next_at_ns: when the machine next has something to do.
     """
 
     clock: VirtualClock
@@ -216,7 +218,7 @@ class _OnMachine:
         self._core = core if machine.backends else None
         self._machine = MachineRun(machine, self._ended)
         self._running: dict[tuple[int, int], tuple[int, Behaviour]] = {}
-        self._wake_at = NEVER
+        self.next_at_ns = NEVER
         self._awake = False  # whether the machine is let go on; else in the middle of a decision
 
     def carry_out(
@@ -230,7 +232,7 @@ class _OnMachine:
             task = None if self._core is None else self._core.task(key[0])
             group = "" if task is None else task.spec.group
             self._machine.begin(now_ns, key, group, behaviour)
-            self._mind()
+            self._note_next()
         elif type(instruction) is FinishTask:
             self._result.ended_at_ns.append(now_ns)
             self._result.ends.append(instruction)
@@ -239,6 +241,20 @@ class _OnMachine:
             key = instruction.task, instruction.attempt
             if key in self._running:  # else it has ended at this very instant
                 self._abandon(now_ns, key)
+
+    def advance(self, now_ns: int) -> None:
+        """Let the machine do what is due now."""
+        self._awake = True
+        self._machine.advance(now_ns)
+        self._awake = False
+        self.next_at_ns = self._machine.next_at_ns
+
+    def _note_next(self) -> None:
+        """In the middle of a decision the machine was given something to do."""
+        at_ns = self._machine.next_at_ns
+        if at_ns != self.next_at_ns:
+            self.next_at_ns = at_ns
+            self.clock.look_again()
 
     def _abandon(self, now_ns: int, key: tuple[int, int]) -> None:
         """An attempt that heeds its token leaves; any other goes on, in the way of the rest."""
@@ -249,7 +265,7 @@ class _OnMachine:
         if heeds is not None:
             del self._running[key]
             self._machine.leave(now_ns, key)
-            self._mind()
+            self._note_next()
             at_ns = now_ns + heeds
             late = AttemptFailed(*key, began_ns, began_ns, at_ns, HEEDED, False)
             self.clock.happen_at(at_ns, late, None)
@@ -263,19 +279,3 @@ class _OnMachine:
             self.clock.happen(end, None)  # with whatever else happens at this instant
         else:
             self.clock.happen_at(now_ns, end, None)
-
-    def _mind(self) -> None:
-        """Be woken when the machine has something to do."""
-        at_ns = self._machine.next_at_ns
-        if at_ns < self._wake_at:
-            self._wake_at = at_ns
-            self.clock.at(at_ns - self.clock.now, self._woken)
-
-    def _woken(self, event: Any) -> None:
-        now_ns = self.clock.now
-        if now_ns >= self._wake_at:
-            self._wake_at = NEVER
-            self._awake = True
-            self._machine.advance(now_ns)
-            self._awake = False
-            self._mind()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +18,7 @@ __all__ = [
     "FINE",
     "REFUSED",
     "arrivals_option",
+    "backend_option",
     "console",
     "force_option",
     "json_option",
@@ -37,6 +38,8 @@ FINE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
 #: Options of the same command, which somebody may take for settings.
 _NOT_SET = ("seed", "runs", "force", "json", "arrivals")
 
+_Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document, nothing else."
 )
@@ -48,6 +51,12 @@ arrivals_option = click.option(
     default="recorded",
     metavar="HOW",
     help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
+)
+backend_option = click.option(
+    "--backend",
+    metavar="FILE",
+    default=None,
+    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
 )
 runs_option = click.option(
     "--runs",
@@ -68,7 +77,7 @@ processes_option = click.option(
 )
 
 
-def set_option(text: str) -> Any:
+def set_option(text: str) -> Callable[[_Command], _Command]:
     """``--set FIELD=VALUE``, which may be given more than once.
 
     Args:

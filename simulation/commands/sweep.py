@@ -10,9 +10,13 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
+    backend_option,
+    calibration_option,
     console,
     force_option,
     json_option,
+    open_calibration,
     parse_changes,
     parse_grid,
     print_json,
@@ -43,26 +47,33 @@ __all__ = ["sweep"]
     default="makespan_seconds",
     help="The measure by which cells are judged.  [makespan_seconds]",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @processes_option
 @force_option
+@calibration_option
+@backend_option
 @json_option
 def sweep(
     work: str,
     vary: Sequence[str],
     changes: Sequence[str],
     best: str,
+    arrivals: str,
     runs: int | None,
     seed: int,
     processes: int | None,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
 
-    Each cell is compared with the recorded setting (of a scenario: with the first cell), adjusted for
-    their number; the best is run again on fresh seeds. JOURNAL may be - for standard input.
+    Each cell is compared with the recorded setting (of a scenario: with the first cell), and that
+    is adjusted for their number; the best is run again on fresh seeds. JOURNAL may be - for
+    standard input.
 
     \b
     Example:
@@ -89,6 +100,9 @@ def sweep(
                 force=force,
                 processes=processes,
                 progress=progress,
+                arrivals=arrivals,
+                calibration=open_calibration(calibration),
+                backends=backend or (),
             )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)

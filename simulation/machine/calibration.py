@@ -123,8 +123,7 @@ def _what_is_wrong(read: Calibration) -> str | None:
     if read.cores < 1:
         return f"cores={read.cores}: must be 1 or more"
     if 1 not in read.scaling or not all(
-        1 <= threads <= 1024 and 0.01 <= done <= threads * 2
-        for threads, done in read.scaling.items()
+        1 <= threads <= 1024 and 0.01 <= done <= threads for threads, done in read.scaling.items()
     ):
         return f"scaling={read.scaling}: must be work done by 1, 2, ... threads, to that of one"
     return None

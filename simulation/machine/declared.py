@@ -147,7 +147,7 @@ def _backend(name: str, table: Mapping[str, Any], *, recorded: bool) -> Backend:
     if not recorded and was_there is not None:
         raise ValueError("recorded: a scenario has no recording; leave it out")
     latency = _table(table, "latency")
-    _check_names(latency, _LAWS, "latency.")
+    _check_names(latency, _LAWS, "latency: ")
     outages = table.get("outages", [])
     if not isinstance(outages, list) or not all(isinstance(one, dict) for one in outages):
         raise ValueError("outages: must be a list of { from_seconds = , to_seconds = , kind = }")
@@ -156,10 +156,10 @@ def _backend(name: str, table: Mapping[str, Any], *, recorded: bool) -> Backend:
         name,
         tuple(groups),
         table.get("limit"),
-        _made(RateLimit, rate, "rate.") if rate else None,
+        _made(RateLimit, rate, "rate: ") if rate else None,
         latency.get("slope_seconds", 0.0),
         latency.get("capacity"),
-        tuple(_made(Outage, one, f"outages {index}, ") for index, one in enumerate(outages, 1)),
+        tuple(_made(Outage, one, f"outages {index}: ") for index, one in enumerate(outages, 1)),
         bool(was_there),
     )
 

@@ -208,12 +208,14 @@ class MachineRun:
 
     def _look(self) -> None:
         """When does something happen next?"""
-        at = self._timers[0][0] if self._timers else NEVER
-        if self._cpu is not None and self._cpu.next_at_ns < at:
-            at = self._cpu.next_at_ns
-        for run in self._shared:
-            assert run.sharing is not None
-            at = min(at, run.sharing.next_at_ns)
+        timers, cpu = self._timers, self._cpu
+        at = timers[0][0] if timers else NEVER
+        if cpu is not None and cpu.next_at_ns < at:
+            at = cpu.next_at_ns
+        if self._shared:
+            for run in self._shared:
+                assert run.sharing is not None
+                at = min(at, run.sharing.next_at_ns)
         self.next_at_ns = at
 
     def _plan(self, at_ns: int, step: Step, attempt: _Attempt) -> None:

@@ -1,7 +1,8 @@
 """A calibration run: what a task, a hand-over, a switch and a sleep cost on this machine.
 
 Each figure is a median, or the best, of several short measurements, since whatever else runs on the
-machine only ever makes them worse; the load average is kept beside them. Work is pure Python: it is what holds the GIL.
+machine only ever makes them worse; the load average is kept beside them. Work is pure Python: it is
+what holds the GIL.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from simulation.machine.calibration import FORMAT, Calibration
 
 __all__ = ["calibrate"]
 
-#: Threads that compute at once.
-_THREADS: Final = (1, 2, 4, 8, 16, 32)
+#: Threads that compute at once, beside one alone.
+_THREADS: Final = (2, 4, 8, 16, 32)
 #: How long each of them does: some turns of the GIL, which changes hands after 5 ms.
 _TURN_SECONDS: Final = 0.012
 _NAP_SECONDS: Final = 0.002
@@ -81,7 +82,12 @@ def calibrate(
         handover_ns,
         switch_ns,
         lag_ns,
-        {threads: round(_together(of), 4) for threads, of in ratios.items()},
+        {1: 1.0}
+        | {
+            # more than one a thread is noise
+            threads: round(min(float(threads), max(0.01, _together(of))), 4)
+            for threads, of in ratios.items()
+        },
         round(load, 2),
     )
 

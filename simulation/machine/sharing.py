@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 __all__ = ["NEVER", "Sharing", "cores_rate"]
@@ -74,15 +74,13 @@ class Sharing:
         self._now_ns = 0
         self._credit = 0
         self._jobs: list[tuple[int, int, Any]] = []  # heap: the credit at its end, count, job
-        self._gone: set[int] = set()  # the counts of those that left before their end
-        self._counts: dict[Any, int] = {}  # of the jobs that are there
         self._count = 0
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._jobs)
 
     def __contains__(self, job: object) -> bool:
-        return job in self._counts
+        return any(one is job for _, _, one in self._jobs)
 
     def add(self, now_ns: int, work_ns: int, job: Any) -> None:
         """A job comes.
@@ -90,12 +88,13 @@ class Sharing:
         Args:
             now_ns: the present.
             work_ns: how long it takes alone.
-            job: what is handed back at its end; no two equal ones may be there at once.
+            job: what is handed back at its end.
         """
-        self._advance(now_ns)
+        jobs = self._jobs
+        self._credit += (now_ns - self._now_ns) * self._each[len(jobs)]
+        self._now_ns = now_ns
         self._count = count = self._count + 1
-        self._counts[job] = count
-        heappush(self._jobs, (self._credit + work_ns * UNIT, count, job))
+        heappush(jobs, (self._credit + work_ns * UNIT, count, job))
         self._plan()
 
     def take(self, now_ns: int) -> Any:
@@ -107,40 +106,33 @@ class Sharing:
         Returns:
             The job.
         """
-        self._advance(now_ns)
-        _, _, job = heappop(self._jobs)
-        del self._counts[job]
+        jobs = self._jobs
+        self._credit += (now_ns - self._now_ns) * self._each[len(jobs)]
+        self._now_ns = now_ns
+        job = heappop(jobs)[2]
         self._plan()
         return job
 
     def remove(self, now_ns: int, job: Any) -> None:
-        """A job leaves before its end.
+        """A job leaves before its end; this takes O(n), but then it hardly ever happens.
 
         Args:
             now_ns: the present.
             job: which.
         """
-        self._advance(now_ns)
-        self._gone.add(self._counts.pop(job))
+        self._credit += (now_ns - self._now_ns) * self._each[len(self._jobs)]
+        self._now_ns = now_ns
+        self._jobs = [one for one in self._jobs if one[2] is not job]
+        heapify(self._jobs)
         self._plan()
 
-    def _advance(self, now_ns: int) -> None:
-        self._credit += (now_ns - self._now_ns) * self._each_of(len(self._counts))
-        self._now_ns = now_ns
-
-    def _each_of(self, jobs: int) -> int:
-        each = self._each
-        while jobs >= len(each):
-            each.append(int(self._rate(len(each)) * UNIT / len(each)))
-        return each[jobs]
-
     def _plan(self) -> None:
-        jobs, gone = self._jobs, self._gone
-        while jobs and jobs[0][1] in gone:
-            gone.remove(heappop(jobs)[1])
+        """When does the next one end?"""
+        jobs, each = self._jobs, self._each
         if not jobs:
             self.next_at_ns = NEVER
             return
-        each = self._each_of(len(self._counts))
-        left = max(0, jobs[0][0] - self._credit)
-        self.next_at_ns = self._now_ns - (-left // each)
+        while len(jobs) >= len(each):
+            each.append(int(self._rate(len(each)) * UNIT / len(each)))
+        left = jobs[0][0] - self._credit
+        self.next_at_ns = self._now_ns - (-left // each[len(jobs)]) if left > 0 else self._now_ns

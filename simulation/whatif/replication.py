@@ -63,8 +63,8 @@ def recorded_side(
     settings: CoreSettings,
     seed: int,
     arrivals: Arrivals = RECORDED,
-    machine: Machine | None = None,
     beyond: Beyond = "never",
+    machine: Machine | None = None,
 ) -> Side:
     """The recorded tasks themselves under a setting.
 
@@ -73,8 +73,8 @@ def recorded_side(
         settings: the setting.
         seed: keys what has to be drawn.
         arrivals: when tasks come.
-        machine: what attempts meet, where that is not as recorded.
         beyond: what an attempt does that takes longer than all that were seen.
+        machine: what attempts meet, where that is not as recorded.
     """
     workload = RecordedWorkload(recording, settings, beyond=beyond, arrivals=arrivals)
     return _run(workload, settings, seed, machine)
@@ -96,10 +96,10 @@ def recorded_pair(
         arrivals: when tasks come in the changed setting.
         machine: what attempts meet in the changed setting, where that is not as recorded.
     """
-    variant = recorded_side(recording, settings, seed, arrivals, machine)
+    variant = recorded_side(recording, settings, seed, arrivals, machine=machine)
     shortest = variant
     if variant.unknown:
-        shortest = recorded_side(recording, settings, seed, arrivals, machine, "shortest")
+        shortest = recorded_side(recording, settings, seed, arrivals, "shortest", machine)
     baseline = recorded_side(recording, recording.settings, seed, arrivals.baseline)
     return Pair(baseline, variant, shortest)
 
@@ -121,10 +121,10 @@ def next_pair(
         machine: what attempts meet in the changed setting, where that is not as recorded.
     """
     luck = sample.luck(seed)
-    variant = next_side(sample, settings, luck, arrivals, machine)
+    variant = next_side(sample, settings, luck, arrivals, machine=machine)
     shortest = variant
     if variant.unknown:
-        shortest = next_side(sample, settings, luck, arrivals, machine, "shortest")
+        shortest = next_side(sample, settings, luck, arrivals, "shortest", machine)
     baseline = next_side(sample, sample.recording.settings, luck, arrivals.baseline)
     return Pair(baseline, variant, shortest)
 
@@ -144,8 +144,8 @@ def next_side(
     settings: CoreSettings,
     luck: Luck,
     arrivals: Arrivals = RECORDED,
-    machine: Machine | None = None,
     beyond: Beyond = "never",
+    machine: Machine | None = None,
 ) -> Side:
     """A next run under one setting.
 
@@ -154,8 +154,8 @@ def next_side(
         settings: the setting.
         luck: what befalls it.
         arrivals: when tasks come.
-        machine: what attempts meet, where that is not as recorded.
         beyond: what an attempt does that takes longer than all that were seen.
+        machine: what attempts meet, where that is not as recorded.
     """
     workload = NextRun(sample, settings, luck, beyond=beyond, arrivals=arrivals)
     return _run(workload, settings, luck.seed, machine)

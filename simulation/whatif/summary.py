@@ -8,21 +8,23 @@ there are few tasks, and never narrower than what so few tasks leave open of a r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import Final
 
 from simulation.outcome import MEASURES
-from simulation.statistics.intervals import LEVEL, Interval
+from simulation.statistics.intervals import LEVEL, Interval, intervals
 from simulation.statistics.paired import Difference
 from simulation.statistics.prediction import expansion, next_difference, next_value
-from simulation.statistics.quantiles import estimable
-from simulation.statistics.rates import next_rate
+from simulation.statistics.quantiles import estimable, pooled_quantile
+from simulation.statistics.rates import clustered_rate, next_rate
 from simulation.whatif.replication import Pair, Side
 
-__all__ = ["differences", "summarise"]
+__all__ = ["differences", "summarise", "summarise_scenario"]
 
 _QUANTILES: Final = {"task_seconds_p50": 0.50, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
+#: Task times of a scenario that are pooled; beyond, a run has so many that its own quantiles do.
+_MOST_POOLED: Final = 4_000_000
 _SHARES: Final = ("success_rate", "utilization")
 #: With fewer in a run than this, resampling hardly ever shows one (the rule of three).
 _RARE: Final = 3
@@ -55,6 +57,42 @@ def summarise(
             summary[name] = _around(mean, within)
     if following:
         _widen_rare(summary, tasks)
+    return summary
+
+
+def summarise_scenario(
+    replications: Sequence[Mapping[str, float]], seconds: Sequence[Sequence[float]], seed: int
+) -> dict[str, Interval]:
+    """Each measure of a scenario: where its mean lies over all runs there could be.
+
+    A scenario's distributions are given, so nothing of it is a sample: more runs make an interval
+    as narrow as one likes. Quantiles are those of all runs' tasks together, and the success rate's
+    interval is Wilson's, each with runs as clusters.
+
+    Args:
+        replications: the measures of each run.
+        seconds: how long its tasks took.
+        seed: keys the cluster bootstrap.
+
+    Returns:
+        An interval a measure.
+    """
+    summary = {
+        name: replaced(one, low=max(0.0, one.low)) for name, one in intervals(replications).items()
+    }
+    if len(replications) == 1:
+        return {name: replaced(one, kind="none") for name, one in summary.items()}
+    if sum(len(run) for run in seconds) <= _MOST_POOLED:
+        for name, share in _QUANTILES.items():
+            summary[name] = pooled_quantile(seconds, share, seed=seed)
+    rate = summary["success_rate"]
+    if not math.isnan(rate.mean):
+        ended = [
+            sum(one[name] for name in ("completed", "failed", "cancelled")) for one in replications
+        ]
+        summary["success_rate"] = clustered_rate([one["completed"] for one in replications], ended)
+        completed = summary["completed"]
+        summary["completed"] = replaced(completed, high=min(max(ended), completed.high))
     return summary
 
 
