@@ -263,6 +263,30 @@ def test_the_pools_are_asked_in_order() -> None:
     assert other.longer_than_ns == 0
 
 
+def test_retries_of_several_numbers_are_pooled_where_each_has_too_few() -> None:
+    attempts: dict[tuple[int, int], tuple[float, str]] = {}
+    for task in range(1, FEWEST):
+        attempts[task, 1] = (1.0, "OSError")
+        attempts[task, 2] = (2.0, "OSError" if task < 3 else "ok")
+        if task < 3:
+            attempts[task, 3] = (3.0, "ok")
+    draws = Draws(handmade(attempts))
+    drawn = [draws.draw("default", 2, "OSError", u / 110) for u in range(110)]
+    assert [one.duration_ns for one in drawn] == [2 * SECOND] * 90 + [3 * SECOND] * 20
+    assert not drawn[0].assumed
+
+
+def test_failures_of_mixed_kinds_are_no_trouble() -> None:
+    """After a timeout and an OSError, a third retry: no attempt 2 was made after an OSError."""
+    attempts: dict[tuple[int, int], tuple[float, str]] = {}
+    for task in range(1, 3 * FEWEST):
+        attempts[task, 1] = (1.0, ">")
+        attempts[task, 2] = (2.0, "OSError")
+        attempts[task, 3] = (3.0, "OSError" if task % 2 else "ok")
+    draws = Draws(handmade(attempts))
+    assert draws.draw("default", 4, "OSError", 0.5).duration_ns == 3 * SECOND
+
+
 def test_resampled_pools_draw_from_the_resample_only() -> None:
     attempts = {(task, 1): (float(task), "ok") for task in range(1, 41)}
     draws = Draws(handmade(attempts), tasks=[7] * 30 + [9] * 10)
