@@ -43,7 +43,7 @@ class Cell:
         outcome: the measures under it.
         difference: it minus the baseline, replication by replication.
         p_value: of the judged measure's difference, as if this were the only cell; ``None`` where
-            there is nothing to test: it is the baseline, or nothing is random.
+            there is nothing to test: it is the baseline, or there is one run only.
         p_adjusted: the same for a grid of this size (Holm).
         verdict: ``better``, ``worse``, ``not told apart`` or ``same``, by the judged measure.
         near_best: whether it cannot be told from the best cell.
@@ -285,6 +285,8 @@ def _compare(
             found.append((None, None, "refused"))
         elif same[at]:
             found.append((None, None, "same"))
+        elif difference.low == difference.high == difference.mean == 0:
+            found.append((difference.p_value, adjusted[at], "same"))
         elif not math.isnan(adjusted[at]):
             told = adjusted[at] < SIGNIFICANT
             verdict = _direction(difference.mean, best) if told else "not told apart"
