@@ -190,12 +190,12 @@ def test_a_retry_fails_as_often_as_retries_do_and_not_as_often_as_first_attempts
 
 @pytest.mark.parametrize(("bad", "chance"), [(0.05, 0.1), (0.2, 0.1), (0.0, 0.1)])
 def test_retries_past_those_recorded_do_not_cure_bad_inputs(bad: float, chance: float) -> None:
-    """One retry was recorded; what would three give? Within half a point over 60 recordings.
+    """One retry was recorded; what would three give? Within a point over 25 recordings.
 
     That the third attempt fails as often as the second would be four points too hopeful.
     """
     rates = []
-    for seed in range(60):
+    for seed in range(25):
         draw = Random(seed)
         attempts = {}
         for task in range(1, 301):
@@ -207,8 +207,8 @@ def test_retries_past_those_recorded_do_not_cure_bad_inputs(bad: float, chance: 
                     break
         ran, _ = run(handmade(attempts, retries=1), seed, max_retries=3)
         rates.append(measure(ran)["success_rate"])
-    # of 300 tasks: the recordings' own scatter is 0.3 points of their mean where 20% are bad
-    assert fmean(rates) == pytest.approx((1 - bad) * (1 - chance**4), abs=0.008)
+    # of 300 tasks: the recordings' own scatter is half a point of their mean where 20% are bad
+    assert fmean(rates) == pytest.approx((1 - bad) * (1 - chance**4), abs=0.012)
 
 
 def test_the_share_of_bad_inputs_is_told_from_two_rates() -> None:
