@@ -222,6 +222,7 @@ class WorkerPool:
             or max_retries is not UNSET
             or deadline is not None
             or idempotency_key is not None
+            or here.running is not None
         ):
             return self._submit_checked(
                 task_name,
@@ -290,9 +291,11 @@ class WorkerPool:
             deadline_at_ns = seconds_to_ns(deadline) - self._host.epoch_ns
         if idempotency_key is not None and not isinstance(idempotency_key, str):
             raise TypeError(f"idempotency_key={idempotency_key!r}: must be a string")
+        running = here.running
+        parent = running[0].spec.task if running is not None and here.host is self._host else 0
         number = next(self._numbers)
         spec = TaskSubmitted(
-            number, task_name, priority, group, timeout_ns, max_retries, deadline_at_ns
+            number, task_name, priority, group, timeout_ns, max_retries, deadline_at_ns, parent
         )
         job = Job(spec, task_fn, args, dict(kwargs) if kwargs else None, copy_context())
         if idempotency_key is not None:

@@ -7,6 +7,7 @@ from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
 from simulation.whatif.answer import DishonestError
 from simulation.whatif.predict import what_if
+from simulation.whatif.sweep import sweep
 from simulation.world.errors import BlockedOutsideError, DeadlockError, NothingLeftError
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "explore",
     "replay",
     "replay_token",
+    "sweep",
     "what_if",
 ]
