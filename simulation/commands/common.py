@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -33,6 +33,8 @@ __all__ = [
 FINE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
 #: Options of the same command, which somebody may take for settings.
 _NOT_SET = ("seed", "runs", "force", "json", "arrivals")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document, nothing else."
@@ -65,7 +67,7 @@ processes_option = click.option(
 )
 
 
-def set_option(text: str) -> Any:
+def set_option(text: str) -> Callable[[_Command], _Command]:
     """``--set FIELD=VALUE``, which may be given more than once.
 
     Args:

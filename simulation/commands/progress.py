@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 __all__ = ["Progress", "time_left"]
 
@@ -35,13 +35,15 @@ class Progress:
     """Shows the runs done and an estimate of the time left, on standard error.
 
     Args:
+        what: what is counted.
         clock: seconds that go on, for tests.
 
     Attributes:
         shown: what is on the terminal now.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, what: str = "runs", clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = what
         self._clock = clock
         self._began = clock()
         self._drawn = float("-inf")
@@ -61,14 +63,14 @@ class Progress:
         self._drawn = now
         left = (now - self._began) / done * (wanted - done) if done else 0.0
         about = f", about {time_left(left)} left" if done < wanted else ""
-        self._draw(f"{done:,} of {wanted:,} runs{about}")
+        self._draw(f"{done:,} of {wanted:,} {self._what}{about}")
 
     def _draw(self, text: str) -> None:
         sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
         self.shown = text
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

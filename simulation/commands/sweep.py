@@ -10,6 +10,7 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
     console,
     force_option,
     json_option,
@@ -43,6 +44,7 @@ __all__ = ["sweep"]
     default="makespan_seconds",
     help="The measure by which cells are judged.  [makespan_seconds]",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @processes_option
@@ -53,6 +55,7 @@ def sweep(
     vary: Sequence[str],
     changes: Sequence[str],
     best: str,
+    arrivals: str,
     runs: int | None,
     seed: int,
     processes: int | None,
@@ -61,8 +64,9 @@ def sweep(
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
 
-    Each cell is compared with the recorded setting (of a scenario: with the first cell), adjusted for
-    their number; the best is run again on fresh seeds. JOURNAL may be - for standard input.
+    Each cell is compared with the recorded setting (of a scenario: with the first cell), and that
+    is adjusted for their number; the best is run again on fresh seeds. JOURNAL may be - for
+    standard input.
 
     \b
     Example:
@@ -89,6 +93,7 @@ def sweep(
                 force=force,
                 processes=processes,
                 progress=progress,
+                arrivals=arrivals,
             )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)

@@ -2,137 +2,128 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from simulation.render.numbers import TITLES, interval_text, number_text
-from simulation.whatif.answer import Fidelity
+from simulation.render.brief import (
+    brief,
+    brief_range,
+    fidelity_line,
+    field_head,
+    head,
+    head_below,
+    say,
+    setting_text,
+    table,
+    value_text,
+)
 from simulation.whatif.sweep import Cell, Sweep
 
-__all__ = ["fidelity_line", "setting_text", "show_sweep"]
+__all__ = ["show_sweep"]
 
 #: Measures that every grid shows, beside the judged one.
 _SHOWN: Final = ("makespan_seconds", "success_rate", "task_seconds_p95", "amplification")
+_WORDS: Final = {"not told apart": "unsure"}
 _STYLES: Final = {"better": "green", "worse": "red", "refused": "yellow"}
 
 
-def fidelity_line(fidelity: Fidelity) -> str:
-    """How well the unchanged setting reproduces a recording, in a line.
-
-    Args:
-        fidelity: how well.
-    """
-    return (
-        f"fidelity: the unchanged setting takes {fidelity.simulated_makespan_seconds:,.3f} s "
-        f"simulated, {fidelity.recorded_makespan_seconds:,.3f} s recorded: an error of "
-        f"{fidelity.makespan_error:+.2%}"
-    )
-
-
-def setting_text(changes: dict[str, Any]) -> str:
-    """A setting as it would be typed.
-
-    Args:
-        changes: fields and their values.
-    """
-    return " ".join(
-        f"{name}={'none' if value is None else value}" for name, value in changes.items()
-    )
-
-
 def show_sweep(console: Console, answer: Sweep) -> None:
-    """Show a sweep: fidelity, the grid, the best cell on fresh seeds."""
+    """Show a sweep: fidelity, the grid, the best cell on fresh seeds.
 
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), soft_wrap=True)
-
+    Args:
+        console: where.
+        answer: the sweep.
+    """
     if answer.fidelity is not None:
-        say(fidelity_line(answer.fidelity))
-    title, unit = TITLES[answer.best]
+        say(console, fidelity_line(answer.fidelity))
     names = list(answer.cells[0].changes)
-    table = Table(*names)
     shown = [name for name in _SHOWN if name != answer.best]
-    table.add_column(title, justify="right")
-    table.add_column(f"- {answer.baseline}", justify="right")
-    table.add_column("", justify="left")
+    grid = table(*(field_head(name) for name in names))
+    grid.columns[0].min_width = max(grid.columns[0].min_width or 0, len("recorded"))
+    for title in (head_below(answer.best), f"minus\n{answer.baseline}"):
+        grid.add_column(title, justify="right", no_wrap=True)
+    grid.add_column("", no_wrap=True)
     for name in shown:
-        table.add_column(TITLES[name][0], justify="right")
+        grid.add_column(head_below(name), justify="right", no_wrap=True)
     if answer.baseline == "recorded":
         base = answer.baseline_outcome
-        table.add_row(
+        grid.add_row(
             *(["recorded"] + [""] * (len(names) - 1)),
-            interval_text(base[answer.best], unit),
+            brief_range(answer.best, base[answer.best], below=True),
             "",
             "",
-            *(interval_text(base[name], TITLES[name][1]) for name in shown),
+            *(brief(name, base[name].mean) for name in shown),
             end_section=True,
         )
     best = answer.confirmed.cell if answer.confirmed is not None else None
     for at, cell in enumerate(answer.cells):
-        table.add_row(*_row(answer, cell, shown, starred=at == best))
-    console.print(table)
+        grid.add_row(*_row(answer, cell, shown, best=at == best))
+    console.print(grid)
     if answer.changes:
-        say(f"in every cell: {setting_text(answer.changes)}", "dim")
-    _show_best(say, answer, title, unit)
-    say(_footnote(answer), "dim")
+        say(console, f"in every cell: {setting_text(answer.changes)}")
+    _show_best(console, answer)
+    say(console, _meaning(answer), "dim")
+    for note in answer.notes:
+        say(console, f"note: {note}", "dim")
 
 
-def _row(answer: Sweep, cell: Cell, shown: list[str], *, starred: bool) -> list[Text | str]:
-    values = ["none" if value is None else str(value) for value in cell.changes.values()]
-    if cell.refused is not None and cell.verdict == "refused":
+def _row(answer: Sweep, cell: Cell, shown: list[str], *, best: bool) -> list[Text | str]:
+    values = [value_text(value) for value in cell.changes.values()]
+    if cell.verdict == "refused":
         return [*values, "-", "-", Text("refused", style="yellow"), *("-" for _ in shown)]
-    verdict = "" if cell.verdict == "same" else cell.verdict
-    if starred:
-        verdict = f"{verdict}, best" if verdict else "best"
-    elif cell.near_best:
-        verdict = f"{verdict}, near best" if verdict else "near best"
-    unit = TITLES[answer.best][1]
+    words = [] if cell.verdict == "same" else [_WORDS.get(cell.verdict, cell.verdict)]
+    if best or cell.near_best:
+        words.append("best" if best else "near best")
     return [
         *values,
-        interval_text(cell.outcome[answer.best], unit),
-        interval_text(cell.difference[answer.best], unit, difference=True),
-        Text(verdict, style=_STYLES.get(cell.verdict, "dim")),
-        *(interval_text(cell.outcome[name], TITLES[name][1]) for name in shown),
+        brief_range(answer.best, cell.outcome[answer.best], below=True),
+        brief_range(answer.best, cell.difference[answer.best], difference=True, below=True),
+        Text("\n".join(words).replace(" ", "\n"), style=_STYLES.get(cell.verdict, "")),
+        *(brief(name, cell.outcome[name].mean) for name in shown),
     ]
 
 
-def _show_best(say: Any, answer: Sweep, title: str, unit: str) -> None:
+def _show_best(console: Console, answer: Sweep) -> None:
     found = answer.confirmed
     if found is None:
-        say("no cell can be predicted")
+        say(console, "no cell can be predicted")
         return
-    cell = answer.cells[found.cell]
-    setting = setting_text(cell.changes)
-    swept, fresh = cell.outcome[answer.best].mean, found.outcome[answer.best]
+    cell, name = answer.cells[found.cell], answer.best
+    title = head(name)
+    swept = brief(name, cell.outcome[name].mean)
+    line = f"best: {setting_text(cell.changes)}, {title}: {swept}"
     if answer.random:
-        say(
-            f"best: {setting}, with a {title} of {number_text(swept, unit)}; on fresh seeds "
-            f"{interval_text(fresh, unit)}, which is "
-            f"{interval_text(found.difference[answer.best], unit, difference=True)} against the "
-            f"{answer.baseline}"
-        )
-    else:
-        say(f"best: {setting}, with a {title} of {number_text(swept, unit)}")
+        fresh = brief_range(name, found.outcome[name]).plain
+        difference = brief_range(name, found.difference[name], difference=True).plain
+        line += f"; on fresh seeds {fresh}, minus {answer.baseline} {difference}"
+    say(console, line)
     if cell.verdict != "same" and not found.holds:
-        say(f"it is not surely better than the {answer.baseline}", "yellow")
+        say(console, f"it is not surely better than the {answer.baseline}", "yellow")
     near = sum(one.near_best for one in answer.cells) - 1
     if near > 0:
         cells = "1 other cell" if near == 1 else f"{near} other cells"
-        say(f"{cells} cannot be told from it (near best)")
+        say(console, f"{cells} cannot be told from it (near best)")
 
 
-def _footnote(answer: Sweep) -> str:
+def _meaning(answer: Sweep) -> str:
+    if answer.runs == 1:
+        return f"one run a cell, seed {answer.seed}: no intervals and no significance"
     if not answer.random:
-        return "one run a cell: nothing in it is random"
-    found = answer.confirmed
-    text = (
-        f"{answer.runs} runs a cell, seeds {answer.seed} to {answer.seed + answer.runs - 1} in "
-        f"each; ± is the 95% interval of the mean; better and worse: p < 0.05 over pairs of runs, "
-        f"adjusted for {answer.comparisons} comparisons (Holm)"
+        return f"{answer.runs} runs a cell, all alike: nothing in it is random"
+    of = (
+        "where the next run lies, 95 times in 100"
+        if answer.work["kind"] == "journal"
+        else "where the mean lies, 95%"
     )
+    count = answer.comparisons
+    text = (
+        f"below a figure: {of}; {answer.runs} runs a cell with the same luck, seeds "
+        f"{answer.seed} to {answer.seed + answer.runs - 1}; better and worse: p < 0.05, "
+        f"adjusted for {count} comparison{'s' * (count != 1)} (Holm)"
+    )
+    found = answer.confirmed
     if found is not None:
         text += f"; fresh seeds are {found.seed} to {found.seed + found.runs - 1}"
     return text

@@ -3,7 +3,7 @@
 Nothing has to be stored for it. Two journals of a folder that did the same work (the same groups,
 as many tasks of each) were recorded one before the other. What the earlier one predicts for the
 setting of the later one is what ``replay --set`` would have said at the time, and the later one is
-what happened.
+what happened. Of several earlier journals under one setting the newest is asked.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from runtime.journal import JournalError, read_journal
 from simulation.outcome import measure
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, wilson
+from simulation.statistics.prediction import least_replications
 from simulation.whatif.answer import DishonestError
+from simulation.whatif.compare import outcome_of, refusal
 from simulation.whatif.gate import journals_in
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Trial, run_all
 from simulation.whatif.settings import differing_fields
-from simulation.whatif.work import Work, open_work, outcome_of, refusal, run_all
+from simulation.whatif.work import Work, open_work
 
 __all__ = ["JUDGED", "Backtest", "Judged", "Pair", "Unused", "backtest"]
 
@@ -42,8 +45,8 @@ class Judged:
         predicted: from the earlier journal.
         happened: in the later one.
         error: (predicted - happened) / happened; of a rate, predicted - happened.
-        held: whether the interval has what happened in it; ``None`` where it has no width, since
-            nothing in the prediction was random.
+        held: whether the interval of the next run has what happened in it; ``None`` where there is
+            none.
     """
 
     measure: str
@@ -98,7 +101,7 @@ class Backtest:
         median_error: of a measure, over the pairs, without sign.
         worst_error: the same, the largest.
         coverage: of a measure, how often its interval held, with Wilson's interval of that share;
-            without those that had no width.
+            without those that had none.
         runs: replications of each prediction.
         seed: the first seed.
     """
@@ -127,7 +130,7 @@ def backtest(
 
     Args:
         folder: with journals (``*.jsonl``).
-        runs: replications of each prediction; by default 1 where nothing is random, else 30.
+        runs: replications of each prediction; by default 39.
         seed: the first seed.
         force: whether to judge also predictions that would have been refused.
         processes: how many compute; ``None`` for one a processor. The answer is the same.
@@ -153,7 +156,7 @@ def backtest(
             unused.append(Unused(str(path), str(error).removeprefix(f"{path}: "), broken=True))
     used.sort(key=lambda one: (one.epoch_ns, one.work.path))
     plan = [
-        (earlier, [later for later in used[at + 1 :] if later.kind == earlier.kind])
+        (earlier, [later for later in used[at + 1 :] if _would_ask(used, earlier, later)])
         for at, earlier in enumerate(used)
     ]
     total = sum(len(laters) for _, laters in plan)
@@ -187,7 +190,7 @@ def backtest(
             for name, of in judged.items()
         },
         {name: _coverage(of) for name, of in judged.items()},
-        runs or 0,
+        runs or least_replications(),
         seed,
     )
 
@@ -198,6 +201,22 @@ class _Past:
     epoch_ns: int
     kind: tuple[tuple[str, int], ...]
     measures: dict[str, float]
+
+
+def _would_ask(used: Sequence[_Past], earlier: _Past, later: _Past) -> bool:
+    """Whether this was the newest journal of the same work under its setting at the time.
+
+    All pairs of a hundred journals would be thousands, and nobody asks an old recording where a new
+    one of the same setting is there.
+    """
+    if later.kind != earlier.kind:
+        return False
+    between = used[used.index(earlier) + 1 : used.index(later)]
+    settings = _as_later(earlier.work.settings, earlier.work.settings)
+    return not any(
+        one.kind == earlier.kind and _as_later(earlier.work.settings, one.work.settings) == settings
+        for one in between
+    )
 
 
 def _past(path: Path, *, force: bool) -> _Past:
@@ -221,12 +240,12 @@ def _pair(
 ) -> Pair:
     settings = _as_later(earlier.work.settings, later.work.settings)
     changes = differing_fields(earlier.work.settings, later.work.settings)
-    found = run_all(workers, [settings], runs, seed)[0]
-    reason = refusal(found)
+    found = run_all(workers, earlier.work, [Trial(settings)], runs, seed)[0]
+    reason = refusal(earlier.work, found)
     paths = earlier.work.path, later.work.path
     if reason is not None and not force:
         return Pair(*paths, changes, [], reason)
-    outcome = outcome_of(found)
+    outcome = outcome_of(earlier.work, found)
     return Pair(
         *paths,
         changes,
@@ -249,9 +268,8 @@ def _judge(name: str, predicted: Interval, happened: float) -> Judged:
         error = (predicted.mean - happened) / happened
     else:
         error = 0.0 if predicted.mean == 0 else math.inf
-    held = None
-    if predicted.high > predicted.low:
-        held = predicted.low <= happened <= predicted.high
+    known = not math.isnan(predicted.low)
+    held = predicted.low <= happened <= predicted.high if known else None
     return Judged(name, predicted, happened, error, held)
 
 

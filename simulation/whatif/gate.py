@@ -13,14 +13,15 @@ from typing import Any, Final, Literal
 
 from runtime.journal import JournalError
 from simulation.replay import NondeterminismError
-from simulation.statistics import Interval
+from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Trial, run_all
 from simulation.whatif.settings import check_names
 from simulation.whatif.settle import rounds_of, settle
 from simulation.whatif.targets import Target, parse_targets
-from simulation.whatif.work import open_work, outcome_of, run_all
+from simulation.whatif.work import open_work
 
 __all__ = ["Gate", "Held", "Requirement", "State", "gate", "journals_in"]
 
@@ -188,11 +189,15 @@ def _hold(
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:
         return Held(str(path), "broken", [], None, 0, _without(path, error))
-    settings = work.changed(changes)
+    trial = Trial(work.changed(changes))
     with Workers(work, processes=processes, client=client) as workers:
-        found = settle(workers, settings, targets, rounds_of(runs), seed, lambda done: None)
-        count = len(found.replications)
-        recorded = outcome_of(run_all(workers, [work.settings], count, seed)[0])
+        rounds = rounds_of("recorded", runs)
+        found = settle(workers, work, trial, targets, "recorded", rounds, seed, lambda done: None)
+        count = found.runs
+        unchanged = run_all(
+            workers, work, [Trial(work.settings, unchanged=True)], count, seed, kinds=("recorded",)
+        )[0]
+        recorded = intervals([one.never.measures for one in unchanged.recorded])
     if found.refused is not None and not force:
         return Held(str(path), "cannot tell", [], work.fidelity, count, found.refused)
     requirements = [_required(target, recorded, found.outcome) for target in targets]

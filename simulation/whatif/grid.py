@@ -61,8 +61,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         [0.5, 30, None]
     """
     values: list[Any] = []
-    for part in text.split(","):
-        part = part.strip()
+    for part in map(str.strip, text.split(",")):
         if not part:
             raise ValueError(f"{name}={text}: must be values with commas, or LOW:HIGH[:STEP]")
         values.extend(_range(name, part) if ":" in part else [parse_value(name, part)])
@@ -71,7 +70,7 @@ def parse_values(name: str, text: str) -> list[Any]:
 
 def _range(name: str, text: str) -> list[int]:
     try:
-        low, high, step = (int(number) for number in (text.split(":") + ["1"])[:3])
+        low, high, step = (int(number) for number in [*text.split(":"), "1"][:3])
     except ValueError:
         raise ValueError(
             f"{name}={text}: a range is LOW:HIGH or LOW:HIGH:STEP, in whole numbers"

@@ -6,9 +6,9 @@ doubling strides until a setting meets the targets, halves its way back to the l
 not, and then looks at the neighbours below. Where no stride meets them it closes in on the one
 that came nearest. Why it is not an optimiser: docs/decisions/0022.
 
-A setting meets a target when the *whole* interval does. Where the interval reaches over the bound,
-more runs are made; where that does not settle it, the setting is not taken, and it is said that it
-could not be told.
+A setting meets a target when the *whole* interval of the next run does, at 95%: a mean that meets
+it is of little use to who gets the next run. Where the interval reaches over the bound the setting
+is not taken, and it is said that the next run may or may not meet it there.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Interval, estimable
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Trial
 from simulation.whatif.settings import check_names
-from simulation.whatif.settle import ROUNDS, rounds_of, settle
+from simulation.whatif.settle import NEXT_ROUNDS, rounds_of, settle
 from simulation.whatif.targets import Target, Verdict, parse_targets
 from simulation.whatif.work import Work, open_work
 
@@ -49,7 +52,9 @@ class Tried:
     Args:
         changes: what makes it.
         outcome: the measures under it.
-        verdict: whether it meets all targets.
+        verdict: whether the next run surely meets all targets (``met``), surely misses one
+            (``missed``), or neither (``unclear``).
+        share: of the simulated next runs, how many met all targets.
         runs: replications.
         refused: why its figures are not to be trusted, ``None`` where they are.
     """
@@ -57,6 +62,7 @@ class Tried:
     changes: dict[str, Any]
     outcome: dict[str, Interval]
     verdict: Verdict
+    share: float
     runs: int
     refused: str | None
 
@@ -79,6 +85,7 @@ class Recommendation:
         simulations: runs in all.
         seed: the first seed of the search.
         fresh_seed: the first seed of the confirmation.
+        notes: what to bear in mind about the answer, each a sentence.
     """
 
     work: dict[str, str]
@@ -93,6 +100,7 @@ class Recommendation:
     simulations: int
     seed: int
     fresh_seed: int
+    notes: list[str]
 
 
 def recommend(
@@ -108,6 +116,7 @@ def recommend(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
 ) -> Recommendation:
     """Find the cheapest setting that meets all targets.
 
@@ -118,13 +127,14 @@ def recommend(
         over: the values of each field that may be chosen; by default ``max_workers`` from 1 to the
             number of tasks, at most 1,000.
         changes: what is changed in every setting.
-        runs: the most replications of a setting; by default 1 where nothing is random, else up to
-            120 where it takes that many to tell.
+        runs: the most replications of a setting; by default 39, and 199 where those leave it open
+            and in the confirmation.
         seed: the first seed of the search.
         force: whether to answer also where the answer would not be honest.
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and, as far as that is known, their number.
+        arrivals: when a journal's tasks come, as for ``what_if``.
 
     Returns:
         What was found, confirmed on fresh seeds; or what came nearest.
@@ -147,7 +157,7 @@ def recommend(
     check_runs(runs, seed)
     check_names([minimize])
     common = dict(changes or {})
-    opened = open_work(work, force=force)
+    opened = open_work(work, arrivals=arrivals, force=force)
     _check_estimable(wanted, opened, force=force)
     ranges = dict(over or {})
     if minimize not in ranges:
@@ -164,7 +174,7 @@ def recommend(
         lab.check([{minimize: value, **other} for value in values[:1] for other in others])
         search = _Search(lab, minimize, values, others)
         found = search.run()
-        fresh = seed + max(ROUNDS[-1], runs or 0)
+        fresh = seed + max(NEXT_ROUNDS[-1], runs or 0)
         confirmed = search.confirm(found, fresh) if found is not None else None
     tried = sorted(lab.tried.values(), key=lambda one: values.index(one.changes[minimize]))
     below = None
@@ -184,6 +194,7 @@ def recommend(
         simulations=lab.simulations,
         seed=seed,
         fresh_seed=fresh,
+        notes=opened.notes,
     )
     if confirmed is None and refused and not force:
         raise DishonestError(
@@ -234,7 +245,7 @@ class _Lab:
         self._work = work
         self._targets = targets
         self._common = common
-        self._rounds = rounds_of(runs)
+        self._rounds = rounds_of("next", runs)
         self._seed = seed
         self._progress = progress
         self._expected = 0
@@ -278,10 +289,11 @@ class _Lab:
             if self._progress is not None:
                 self._progress(self.simulations, max(self._expected, self.simulations + 1))
 
+        trial = Trial(self._settings(changes))
         rounds = self._rounds[-1:] if fixed else self._rounds
-        found = settle(self._workers, self._settings(changes), self._targets, rounds, seed, tell)
+        found = settle(self._workers, self._work, trial, self._targets, "next", rounds, seed, tell)
         return Tried(
-            dict(changes), found.outcome, found.verdict, len(found.replications), found.refused
+            dict(changes), found.outcome, found.verdict, found.share, found.runs, found.refused
         )
 
     def shortfall(self, tried: Tried) -> float:
@@ -372,7 +384,7 @@ class _Search:
             )
             place = looked.index(nearest)
             sides = looked[max(0, place - 1) : place + 2]
-            gaps = [(high + low) // 2 for low, high in zip(sides, sides[1:], strict=False)]
+            gaps = [(high + low) // 2 for low, high in pairwise(sides)]
             new = [at for at in gaps if at not in looked]
             if not new:
                 return None
@@ -392,7 +404,7 @@ class _Search:
         at = self._values.index(found[self._field])
         for step, index in enumerate(range(at, min(at + _CONFIRMATIONS, len(self._values)))):
             changes = {**found, self._field: self._values[index]}
-            tried = self._lab.measure(changes, seed + step * ROUNDS[-1], fixed=True)
+            tried = self._lab.measure(changes, seed + step * NEXT_ROUNDS[-1], fixed=True)
             if tried.verdict == "met":
                 return tried
             self._lab.tried[_key(changes)] = tried

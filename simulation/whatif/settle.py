@@ -1,4 +1,10 @@
-"""Runs of one setting, as many as it takes to tell whether it meets its targets."""
+"""Runs of one setting, as many as it takes to tell whether it meets its targets.
+
+Two questions look alike and are not. *Would these recorded runs have met them?* is a matter of the
+mean over what has to be drawn: more runs settle it. *Will the next run meet them?* is a matter of
+the spread between runs: it meets them when the whole interval of the next run does, and where that
+reaches over the bound, no number of simulations makes it narrower.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runtime.core import CoreSettings
-from simulation.statistics import Interval
+from simulation.statistics import Interval, intervals
+from simulation.statistics.prediction import next_value
+from simulation.whatif.compare import outcome_of, refusal, spanned
+from simulation.whatif.measures import ALL_MEASURES
 from simulation.whatif.parallel import Workers
+from simulation.whatif.runs import Ask, Ends, Kind, Runs, Trial, replicate
 from simulation.whatif.targets import Target, Verdict, verdict_of
-from simulation.whatif.work import Ask, Replication, Work, outcome_of, refusal, replicate
+from simulation.whatif.work import Work
 
-__all__ = ["ROUNDS", "Settled", "rounds_of", "settle"]
+__all__ = ["NEXT_ROUNDS", "RECORDED_ROUNDS", "Settled", "rounds_of", "settle"]
 
-#: Replications after which it is looked whether the answer is clear. Looking more than once makes
-#: an interval a little less sure than it says, which is why what counts (a confirmation, a gate) is
-#: looked at as late as can be.
-ROUNDS: Final = (10, 30, 120)
+#: Replications after which it is looked whether the answer is clear. The next run's interval takes
+#: 39 to be without a distribution, and 199 to hang on more than the two most extreme of them.
+RECORDED_ROUNDS: Final = (10, 30, 120)
+#: The first ten only find out what is hopeless.
+NEXT_ROUNDS: Final = (10, 39, 199)
+#: A setting of which fewer next runs meet the targets than this, after so many, is not worth more.
+_WORTH_MORE: Final = {10: 0.5, 39: 0.9}
 
 
 @dataclass(frozen=True)
@@ -25,36 +37,37 @@ class Settled:
     """What came of it.
 
     Args:
-        replications: the runs.
-        outcome: their measures.
+        outcome: the measures, of the kind that was asked for.
         verdict: whether all targets are met; ``unclear`` also where it was refused.
+        share: of the runs, how many met all targets.
+        runs: replications; 1 where nothing is random.
         refused: why the figures are not to be trusted, ``None`` where they are.
     """
 
-    replications: list[Replication]
     outcome: dict[str, Interval]
     verdict: Verdict
+    share: float
+    runs: int
     refused: str | None
 
-    @property
-    def random(self) -> bool:
-        """Whether another seed would have given another answer."""
-        return any(one.random for one in self.replications)
 
-
-def rounds_of(runs: int | None) -> tuple[int, ...]:
+def rounds_of(kind: Kind, runs: int | None) -> tuple[int, ...]:
     """Replications before each look.
 
     Args:
+        kind: of runs.
         runs: the most, ``None`` for the default.
     """
-    return ROUNDS if runs is None else (*(n for n in ROUNDS if n < runs), runs)
+    rounds = NEXT_ROUNDS if kind == "next" else RECORDED_ROUNDS
+    return rounds if runs is None else (*(n for n in rounds if n < runs), runs)
 
 
 def settle(
     workers: Workers[Work],
-    settings: CoreSettings,
+    work: Work,
+    trial: Trial,
     targets: Sequence[Target],
+    kind: Kind,
     rounds: Sequence[int],
     seed: int,
     tell: Callable[[int], Any],
@@ -63,26 +76,70 @@ def settle(
 
     Args:
         workers: where.
-        settings: the setting.
+        work: of what.
+        trial: the setting.
         targets: what it is to meet.
+        kind: whether the recorded runs are to meet them, or the next one.
         rounds: replications before each look; after the last it stays unclear.
         seed: the first seed; the others count up from it.
         tell: called with the runs done so far.
 
     Returns:
-        The runs and the verdict; a single run where nothing is random.
+        The verdict, and what it was taken from.
     """
-    found = workers.map(replicate, [Ask(settings, seed)])
-    tell(1)
-    for asked in rounds if found[0].random else (1,):
-        before = len(found)
-        asks = [Ask(settings, seed + at) for at in range(before, asked)]
-        found += workers.map(replicate, asks, lambda done, before=before: tell(before + done))
-        reason = refusal(found)
-        outcome = outcome_of(found)
+    done = 0
+
+    def run(kind: Kind, first: int, up_to: int) -> list[Ends]:
+        nonlocal done
+        asks = [Ask(kind, seed + at, (trial,)) for at in range(first, up_to)]
+        before = done
+        found = workers.map(replicate, asks, lambda now: tell(before + now))
+        done = before + len(asks)
+        return [ends for (ends,) in found]
+
+    recorded = run("recorded", 0, 1)
+    reason = refusal(work, Runs(recorded, []))
+    wanted = recorded if kind == "recorded" or work.kind == "scenario" else []
+    verdict: Verdict = "unclear"
+    outcome: dict[str, Interval] = {}
+    share = 0.0
+    for count in rounds:
+        settled = bool(wanted) and not wanted[0].never.random
+        wanted = wanted if settled else [*wanted, *run(kind, len(wanted), count)]
+        reason = reason or refusal(work, Runs(wanted if kind == "recorded" else recorded, []))
+        outcome = _outcome(work, kind, recorded, wanted)
         verdict = verdict_of(targets, outcome)
-        if reason is not None:
-            return Settled(found, outcome, "unclear", reason)
-        if verdict != "unclear":
+        met = [
+            all(
+                one.holds(side.measures[one.measure])
+                for one in targets
+                for side in (ends.never, ends.soonest)
+            )
+            for ends in wanted
+        ]
+        share = sum(met) / len(met)
+        if settled or reason is not None:
             break
-    return Settled(found, outcome, verdict, None)
+        if kind == "next" and count in _WORTH_MORE:
+            clear = share < _WORTH_MORE[count] or (verdict == "met" and count > rounds[0])
+        else:
+            clear = verdict != "unclear"
+        if clear:
+            break
+    return Settled(outcome, verdict if reason is None else "unclear", share, len(wanted), reason)
+
+
+def _outcome(
+    work: Work, kind: Kind, recorded: list[Ends], wanted: list[Ends]
+) -> dict[str, Interval]:
+    if kind == "recorded":
+        ends = Runs(wanted, [])
+        here, there = (
+            intervals([side.measures for side in sides])
+            for sides in (ends.never()[0], ends.soonest()[0])
+        )
+        return spanned(here, there) if ends.unknown else here
+    if work.kind == "journal":
+        return outcome_of(work, Runs(recorded, wanted if len(wanted) > 1 else []))
+    sides = [ends.never for ends in wanted]
+    return {name: next_value([side.measures[name] for side in sides]) for name in ALL_MEASURES}

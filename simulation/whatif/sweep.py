@@ -9,28 +9,24 @@ it is run again, with the baseline, on seeds that had no part in the choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.journal import Journal
+from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
-from simulation.statistics import Difference, Interval, holm, paired
+from simulation.statistics import Difference, Interval, holm
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.compare import difference_of, outcome_of, refusal
 from simulation.whatif.grid import grid
-from simulation.whatif.measures import ALL_MEASURES, BETTER_HIGH, check_measure, check_runs
+from simulation.whatif.measures import BETTER_HIGH, check_measure, check_runs
 from simulation.whatif.parallel import Workers
-from simulation.whatif.work import (
-    Replication,
-    Work,
-    open_work,
-    outcome_of,
-    refusal,
-    run_all,
-)
+from simulation.whatif.runs import Runs, Trial, default_runs, run_all
+from simulation.whatif.work import Work, open_work
 
-__all__ = ["Cell", "Confirmation", "Sweep", "difference_of", "sweep"]
+__all__ = ["Cell", "Confirmation", "Sweep", "sweep"]
 
 #: Adjusted p-values below this are called a difference.
 SIGNIFICANT: Final = 0.05
@@ -102,6 +98,7 @@ class Sweep:
         seed: the first of their seeds.
         random: whether another seed would have given another answer.
         comparisons: how many p-values were adjusted together.
+        notes: what to bear in mind about the answer, each a sentence.
     """
 
     work: dict[str, str]
@@ -116,6 +113,7 @@ class Sweep:
     seed: int
     random: bool
     comparisons: int
+    notes: list[str]
 
 
 def sweep(
@@ -130,6 +128,7 @@ def sweep(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
 ) -> Sweep:
     """Run every combination of some fields' values on the same work.
 
@@ -138,12 +137,14 @@ def sweep(
         vary: the values of each varied field of ``WorkerPoolConfig``.
         changes: what every cell has changed.
         best: the measure by which cells are judged.
-        runs: replications of each cell; by default 1 where nothing is random, else 30.
+        runs: replications of each cell; by default 30 of a scenario and 39 of a journal. With 1
+            there are no intervals.
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and their number.
+        arrivals: when a journal's tasks come, as for ``what_if``.
 
     Returns:
         The cells, and the best again on fresh seeds.
@@ -170,54 +171,59 @@ def sweep(
     for name in common:
         if name in vary:
             raise ValueError(f"{name}: is changed for all cells and varied, too; leave one out")
-    opened = open_work(work, force=force)
-    settings = [opened.changed({**common, **cell}) for cell in cells]
+    opened = open_work(work, arrivals=arrivals, force=force)
+    trials = [Trial(opened.changed({**common, **cell})) for cell in cells]
     recorded = opened.kind == "journal"
     first = 0 if recorded else 1  # of the cells that are compared
     with Workers(opened, processes=processes, client=client) as workers:
-        everything = [opened.settings, *settings] if recorded else settings
-        found = run_all(workers, everything, runs, seed, progress)
+        everything = [Trial(opened.settings, unchanged=True), *trials] if recorded else trials
+        found = run_all(workers, opened, everything, runs, seed, progress)
         baseline, of_cells = (found[0], found[1:]) if recorded else (found[0], found)
-        refusals = [refusal(replications) for replications in of_cells]
-        winner = _winner(of_cells, refusals, best, force=force)
+        refusals = [refusal(opened, one) for one in of_cells]
+        outcomes = [outcome_of(opened, one) for one in of_cells]
+        winner = _winner(outcomes, refusals, best, force=force)
+        count = runs or default_runs(opened)
+        random = any(one.random for one in found)
         confirmed = None
         if winner is not None:
-            again = [everything[0], settings[winner]]
-            count = len(found[0])
-            fresh = seed + count
-            pair = run_all(workers, again, count, fresh, progress) if _random(found) else None
-            base, variant = pair if pair is not None else (baseline, of_cells[winner])
-            confirmed = _confirmation(winner, base, variant, fresh, best, again=pair is not None)
-    same = [one == everything[0] for one in settings]
-    compared = _compare(baseline, of_cells, refusals, same, best, first)
-    near = _near(of_cells, refusals, winner, best)
+            pair = [baseline, of_cells[winner]]
+            if random:
+                again = [everything[0], trials[winner]]
+                pair = run_all(workers, opened, again, runs, seed + count, progress)
+            confirmed = _confirmation(
+                winner, opened, pair, seed + count, count, best, random=random
+            )
+    differences = [difference_of(opened, baseline, one) for one in of_cells]
+    unmoved = opened.arrivals.baseline == opened.arrivals
+    same = [
+        at < first or (unmoved and one.settings == everything[0].settings)
+        for at, one in enumerate(trials)
+    ]
+    compared = _compare([one[best] for one in differences], refusals, same, best)
+    near = _near(opened, of_cells, refusals, winner, best)
     answer = Sweep(
         work={"path": opened.path, "kind": opened.kind},
         fidelity=opened.fidelity,
         best=best,
         baseline="recorded" if recorded else "first cell",
-        baseline_outcome=outcome_of(baseline),
+        baseline_outcome=outcome_of(opened, baseline),
         changes=common,
         cells=[
-            Cell(
-                cell,
-                outcome_of(replications),
-                difference_of(baseline, replications),
+            Cell(changes, outcome, difference, p_value, p_adjusted, verdict, near_best, reason)
+            for changes, outcome, difference, (
                 p_value,
                 p_adjusted,
                 verdict,
-                near_best,
-                reason,
-            )
-            for cell, replications, (p_value, p_adjusted, verdict), near_best, reason in zip(
-                cells, of_cells, compared, near, refusals, strict=True
+            ), near_best, reason in zip(
+                cells, outcomes, differences, compared, near, refusals, strict=True
             )
         ],
         confirmed=confirmed,
-        runs=len(found[0]),
+        runs=count,
         seed=seed,
-        random=_random(found),
+        random=random,
         comparisons=sum(p_value is not None for p_value, _, _ in compared),
+        notes=opened.notes,
     )
     refused = [reason for reason in refusals if reason is not None]
     if refused and not force:
@@ -228,36 +234,8 @@ def sweep(
     return answer
 
 
-def difference_of(
-    baseline: Sequence[Replication], variant: Sequence[Replication]
-) -> dict[str, Difference]:
-    """The differences of all measures, pair by pair.
-
-    Args:
-        baseline: replications of the one.
-        variant: replications of the other, with the same seeds.
-
-    Returns:
-        Variant minus baseline.
-    """
-    return {
-        name: paired(
-            [one.measures[name] for one in baseline], [one.measures[name] for one in variant]
-        )
-        for name in ALL_MEASURES
-    }
-
-
-def _random(found: Iterable[Sequence[Replication]]) -> bool:
-    return any(one.random for replications in found for one in replications)
-
-
-def _mean(replications: Sequence[Replication], name: str) -> float:
-    return math.fsum(one.measures[name] for one in replications) / len(replications)
-
-
 def _winner(
-    of_cells: Sequence[Sequence[Replication]],
+    outcomes: Sequence[Mapping[str, Interval]],
     refusals: Sequence[str | None],
     best: str,
     *,
@@ -266,50 +244,45 @@ def _winner(
     """The cell with the best mean; the first of several."""
     sign = -1 if best in BETTER_HIGH else 1
     means = {
-        at: sign * _mean(replications, best)
-        for at, replications in enumerate(of_cells)
-        if refusals[at] is None or force
+        at: sign * outcome[best].mean
+        for at, outcome in enumerate(outcomes)
+        if (refusals[at] is None or force) and not math.isnan(outcome[best].mean)
     }
-    known = {at: mean for at, mean in means.items() if not math.isnan(mean)}
-    return min(known, key=lambda at: known[at]) if known else None
-
-
-def _difference(
-    base: Sequence[Replication], variant: Sequence[Replication], name: str
-) -> Difference:
-    return paired([one.measures[name] for one in base], [one.measures[name] for one in variant])
+    return min(means, key=lambda at: means[at]) if means else None
 
 
 def _compare(
-    baseline: Sequence[Replication],
-    of_cells: Sequence[Sequence[Replication]],
+    differences: Sequence[Difference],
     refusals: Sequence[str | None],
     same: Sequence[bool],
     best: str,
-    first: int,
 ) -> list[tuple[float | None, float | None, str]]:
     """Each cell against the baseline: p-value, adjusted p-value, verdict."""
-    differences = [_difference(baseline, replications, best) for replications in of_cells]
-    tested = [
-        at >= first and not same[at] and refusals[at] is None and not math.isnan(one.p_value)
-        for at, one in enumerate(differences)
-    ]
-    adjusted = holm(
-        [one.p_value if test else math.nan for one, test in zip(differences, tested, strict=True)]
+    adjusted = _adjusted(
+        differences, [not same[at] and refusals[at] is None for at in range(len(differences))]
     )
     found: list[tuple[float | None, float | None, str]] = []
     for at, difference in enumerate(differences):
         if refusals[at] is not None:
             found.append((None, None, "refused"))
-        elif same[at] or at < first:
+        elif same[at]:
             found.append((None, None, "same"))
-        elif tested[at]:
+        elif not math.isnan(adjusted[at]):
             told = adjusted[at] < SIGNIFICANT
             verdict = _direction(difference.mean, best) if told else "not told apart"
             found.append((difference.p_value, adjusted[at], verdict))
-        else:  # one run, since nothing in it is random
+        elif difference.kind == "not estimable":
+            found.append((None, None, "not told apart"))
+        else:  # one run each
             found.append((None, None, _direction(difference.mean, best)))
     return found
+
+
+def _adjusted(differences: Sequence[Difference], tested: Sequence[bool]) -> list[float]:
+    """P-values for as many comparisons as are made; NaN where none is."""
+    return holm(
+        [one.p_value if test else math.nan for one, test in zip(differences, tested, strict=True)]
+    )
 
 
 def _direction(difference: float, best: str) -> str:
@@ -319,7 +292,8 @@ def _direction(difference: float, best: str) -> str:
 
 
 def _near(
-    of_cells: Sequence[Sequence[Replication]],
+    work: Work,
+    of_cells: Sequence[Runs],
     refusals: Sequence[str | None],
     winner: int | None,
     best: str,
@@ -327,43 +301,31 @@ def _near(
     """Which cells cannot be told from the best one."""
     if winner is None:
         return [False] * len(of_cells)
-    differences = [_difference(of_cells[winner], replications, best) for replications in of_cells]
-    adjusted = holm(
-        [
-            math.nan if at == winner or refusals[at] is not None else one.p_value
-            for at, one in enumerate(differences)
-        ]
+    differences = [difference_of(work, of_cells[winner], one)[best] for one in of_cells]
+    adjusted = _adjusted(
+        differences, [at != winner and reason is None for at, reason in enumerate(refusals)]
     )
-    near = []
-    for at, difference in enumerate(differences):
-        if refusals[at] is not None:
-            near.append(False)
-        elif at == winner or math.isnan(adjusted[at]):
-            near.append(difference.mean == 0)
-        else:
-            near.append(adjusted[at] >= SIGNIFICANT)
-    return near
+    return [
+        refusals[at] is None
+        and (adjusted[at] >= SIGNIFICANT or (math.isnan(adjusted[at]) and difference.mean == 0))
+        for at, difference in enumerate(differences)
+    ]
 
 
 def _confirmation(
-    winner: int,
-    baseline: Sequence[Replication],
-    variant: Sequence[Replication],
-    seed: int,
-    best: str,
-    *,
-    again: bool,
+    winner: int, work: Work, pair: Sequence[Runs], seed: int, runs: int, best: str, *, random: bool
 ) -> Confirmation:
-    difference = difference_of(baseline, variant)
+    baseline, variant = pair
+    difference = difference_of(work, baseline, variant)
     judged = difference[best]
     better = _direction(judged.mean, best) == "better"
-    told = not again or judged.p_value < SIGNIFICANT
+    told = not random or judged.p_value < SIGNIFICANT
     return Confirmation(
         winner,
-        outcome_of(variant),
-        outcome_of(baseline),
+        outcome_of(work, variant),
+        outcome_of(work, baseline),
         difference,
         seed,
-        len(variant),
+        runs,
         better and told,
     )

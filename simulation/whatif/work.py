@@ -1,46 +1,34 @@
-"""The work that settings are tried on, a journal's or a scenario's, and one run of it.
+"""The work that settings are tried on: a journal's or a scenario's.
 
 A sweep, a recommendation and a gate ask the same of both: run this work under that setting with
-that seed, and say what it came to.
+that seed (``runs``), and say what it came to (``compare``).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Any, Literal
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
-from simulation.outcome import measure
+from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
-from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.scenario import Scenario, read_scenario
-from simulation.simulate import Run, simulate
-from simulation.statistics import Interval, intervals
-from simulation.whatif.answer import DishonestError, Fidelity
-from simulation.whatif.parallel import Workers
-from simulation.whatif.predict import DEFAULT_RUNS
-from simulation.whatif.trust import LARGEST_ERROR
+from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
+from simulation.whatif.nextrun import Sample
+from simulation.whatif.replication import recorded_side
 from simulation.whatif.settings import changed_settings
+from simulation.whatif.trust import (
+    fidelity_of,
+    notes_on,
+    refuse_dishonest,
+)
 
-__all__ = [
-    "Ask",
-    "Replication",
-    "Work",
-    "open_work",
-    "outcome_of",
-    "refusal",
-    "replicate",
-    "run_all",
-]
-
-_SEEDS: Final = 1 << 63
+__all__ = ["Work", "open_work"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +42,8 @@ class Work:
         recording: what the journal tells.
         scenario: the scenario.
         fidelity: how well the unchanged setting reproduces the journal.
+        arrivals: when a journal's tasks come under a changed setting.
+        notes: what to bear in mind about any answer, each a sentence.
     """
 
     path: str
@@ -62,6 +52,14 @@ class Work:
     recording: Recording | None = None
     scenario: Scenario | None = None
     fidelity: Fidelity | None = None
+    arrivals: Arrivals = RECORDED
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The recording as a sample of what the work could have been."""
+        assert self.recording is not None
+        return Sample(self.recording)
 
     @property
     def tasks(self) -> int:
@@ -84,41 +82,17 @@ class Work:
         return changed_settings(self.settings, changes)
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """One run that is wanted.
-
-    Args:
-        settings: under which.
-        seed: with which.
-    """
-
-    settings: CoreSettings
-    seed: int
-
-
-class Replication(msgspec.Struct, frozen=True):
-    """What one run came to.
-
-    Args:
-        measures: by name, those of ``ALL_MEASURES``.
-        random: whether another seed would have given another run.
-        drawn: attempts that the recording does not have.
-        unknown: attempts of which the recording cannot know how long they take.
-        unfinished: tasks that never ended.
-    """
-
-    measures: dict[str, float]
-    random: bool
-    drawn: int = 0
-    unknown: int = 0
-    unfinished: int = 0
-
-
-def open_work(work: Work | Journal | Scenario | str | Path, *, force: bool = False) -> Work:
+def open_work(
+    work: Work | Journal | Scenario | str | Path,
+    *,
+    arrivals: Arrivals | str = RECORDED,
+    force: bool = False,
+) -> Work:
     """Read what settings are to be tried on, and see whether it can be relied on.
 
     Args:
         work: a journal or a scenario, or the path of either; a scenario's ends with ``.toml``.
+        arrivals: when a journal's tasks come under a changed setting, as for ``what_if``.
         force: whether to go on where a prediction would not be honest.
 
     Returns:
@@ -133,160 +107,32 @@ def open_work(work: Work | Journal | Scenario | str | Path, *, force: bool = Fal
     """
     if isinstance(work, Work):
         return work
+    if isinstance(arrivals, str):
+        arrivals = parse_arrivals(arrivals)
     if isinstance(work, str | Path) and str(work).endswith(".toml"):
         return _of_scenario(str(work), read_scenario(work))
     if isinstance(work, Scenario):
         return _of_scenario("scenario", work)
     found = replay(work)
     found.raise_for_divergence()
+    path = found.journal.path
     recording = read_recording(found.journal)
     if not recording.run.ends:
-        raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
-    opened = Work(found.journal.path, "journal", recording.settings, recording)
-    fidelity, reason = _fidelity(opened, recording)
-    if reason is not None and not force:
-        raise DishonestError(reason)
-    return replace(opened, fidelity=fidelity)
+        raise ValueError(f"{path}: no task has ended in it: nothing to predict from")
+    settings = recording.settings
+    unchanged = recorded_side(recording, settings, settings.seed, arrivals.baseline)
+    fidelity = fidelity_of(recording, unchanged)
+    if not force:
+        answer = WhatIf(
+            fidelity, {}, {}, {}, {}, 1, 0, unchanged.drawn, unchanged.unknown, unchanged.random
+        )
+        try:
+            refuse_dishonest(recording, unchanged, [unchanged], answer)
+        except DishonestError as error:
+            raise DishonestError(f"{path}: {error}") from None
+    notes = notes_on(recording, unchanged, arrivals)
+    return Work(path, "journal", settings, recording, None, fidelity, arrivals, notes)
 
 
 def _of_scenario(path: str, scenario: Scenario) -> Work:
     return Work(path, "scenario", scenario.config.core_settings(), None, scenario)
-
-
-def _fidelity(work: Work, recording: Recording) -> tuple[Fidelity, str | None]:
-    """How well the unchanged setting reproduces the recording, and why that is not enough."""
-    recorded = measure(recording.run)
-    unchanged = replicate(work, Ask(work.settings, work.settings.seed)).measures
-    seconds, simulated = recorded["makespan_seconds"], unchanged["makespan_seconds"]
-    error = (simulated - seconds) / seconds if seconds else (0.0 if not simulated else math.nan)
-    fidelity = Fidelity(error, seconds, simulated)
-    left = len(recording.specs) - len(recording.run.ends)
-    if left:
-        return fidelity, (
-            f"{work.path}: {left} of {len(recording.specs)} tasks had not ended where the journal "
-            f"ends: its process was killed or still runs, so there is no whole run to compare with"
-        )
-    if not abs(error) <= LARGEST_ERROR:
-        return fidelity, (
-            f"{work.path}: the unchanged setting reproduces the recorded makespan with "
-            f"{error:+.1%} error; more than {LARGEST_ERROR:.0%} is too much to predict from"
-        )
-    for name in ("completed", "failed", "cancelled", "attempts"):
-        of = recorded["attempts"] if name == "attempts" else len(recording.run.ends)
-        if abs(unchanged[name] - recorded[name]) > LARGEST_ERROR * of:
-            return fidelity, (
-                f"{work.path}: the unchanged setting gives {unchanged[name]:.0f} {name} where "
-                f"{recorded[name]:.0f} were recorded; more than {LARGEST_ERROR:.0%} apart is too "
-                f"much to predict from"
-            )
-    return fidelity, None
-
-
-def replicate(work: Work, ask: Ask) -> Replication:
-    """One run.
-
-    Args:
-        work: of what.
-        ask: under which setting, with which seed.
-
-    Returns:
-        What it came to; the same for the same arguments.
-    """
-    settings, seed = ask.settings, ask.seed % _SEEDS
-    jittered = settings.jitter != "none"
-    if jittered:
-        settings = msgspec.structs.replace(settings, seed=seed)
-    if work.recording is None:
-        assert work.scenario is not None
-        run = simulate(work.scenario.workload, settings, seed)
-        return Replication(_measures(run), work.scenario.workload.random, unfinished=run.unfinished)
-    workload = RecordedWorkload(work.recording, settings)
-    run = simulate(workload, settings, seed)
-    measures = _measures(run)
-    return Replication(
-        measures,
-        workload.random or (jittered and measures["retries"] > 0),
-        workload.drawn,
-        workload.unknown_in(run),
-        run.unfinished,
-    )
-
-
-def _measures(run: Run) -> dict[str, float]:
-    measures = measure(run)
-    ended = len(run.ends)
-    measures["amplification"] = measures["attempts"] / ended if ended else math.nan
-    return measures
-
-
-def outcome_of(replications: Sequence[Replication]) -> dict[str, Interval]:
-    """What some runs of one setting came to.
-
-    Args:
-        replications: the runs.
-
-    Returns:
-        The mean of each measure, with its interval.
-    """
-    return intervals([one.measures for one in replications])
-
-
-def refusal(replications: Sequence[Replication]) -> str | None:
-    """Why a prediction from these runs would not be honest.
-
-    Args:
-        replications: of one setting.
-
-    Returns:
-        The reason, ``None`` where there is none.
-    """
-    unknown = max(one.unknown for one in replications)
-    if unknown:
-        return (
-            f"it lets {unknown} attempts run for longer than the recording knows: they were "
-            f"abandoned at their timeout, and none of their group took longer"
-        )
-    unfinished = max(one.unfinished for one in replications)
-    if unfinished:
-        return f"up to {unfinished} tasks never end: their attempts hold the workers for ever"
-    return None
-
-
-def run_all(
-    workers: Workers[Work],
-    settings: Sequence[CoreSettings],
-    runs: int | None,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[list[Replication]]:
-    """Run several settings with the same seeds (common random numbers).
-
-    Args:
-        workers: where.
-        settings: the settings.
-        runs: replications of each; by default 1 where nothing is random and 30 where something is.
-        seed: the first of their seeds; the others count up from it.
-        progress: called with the runs done and their number.
-
-    Returns:
-        The replications of each setting, in the order of the seeds.
-    """
-    found: list[list[Replication]] = [[] for _ in settings]
-    asked = 1 if runs is None else runs
-    done = 0
-    while len(found[0]) < asked:
-        seeds = range(seed + len(found[0]), seed + asked)
-        asks = [Ask(one, key) for key in seeds for one in settings]
-        total = done + len(asks)
-
-        def tell(now: int, before: int = done, total: int = total) -> None:
-            if progress is not None:
-                progress(before + now, total)
-
-        results = workers.map(replicate, asks, tell)
-        done = total
-        for at, result in enumerate(results):
-            found[at % len(settings)].append(result)
-        if runs is None and asked == 1 and any(one.random for one in results):
-            asked = DEFAULT_RUNS
-    return found
