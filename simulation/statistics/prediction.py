@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from simulation.statistics.intervals import LEVEL, Interval, deviation, t_quantile
+from simulation.statistics.intervals import LEVEL, Interval, deviation, normal_quantile, t_quantile
 from simulation.statistics.paired import Difference, paired
 
-__all__ = ["least_replications", "next_difference", "next_value"]
+__all__ = ["expansion", "least_replications", "next_difference", "next_value"]
 
 
 def least_replications(level: float = LEVEL) -> int:
@@ -63,6 +63,31 @@ def next_value(values: Sequence[float], level: float = LEVEL) -> Interval:
     ordered = sorted(values)
     j = math.floor((1 - level) / 2 * (count + 1) + 1e-9)
     return Interval(mean, ordered[j - 1], ordered[-j], level, "next run")
+
+
+def expansion(sample: int, level: float = LEVEL) -> float:
+    """By how much an interval from resampling is to be widened, since the sample was small.
+
+    A resample of n values varies by sqrt((n - 1) / n) too little, and its quantiles are the normal
+    ones where Student's would be right, so intervals from few values are too narrow (Hesterberg,
+    The American Statistician 69(4), 2015, section 3.5; his mend is the same, put into the levels
+    of the quantiles).
+
+    Args:
+        sample: how many values were resampled.
+        level: of the interval.
+
+    Returns:
+        A factor for the distances of the ends from the figure: ``sqrt(n / (n - 1)) * t(n-1) / z``.
+        It is that of 2 values for fewer.
+
+    Example:
+        >>> round(expansion(300), 3), round(expansion(20), 3)
+        (1.006, 1.096)
+    """
+    n = max(2, sample)
+    share = (1 + level) / 2
+    return math.sqrt(n / (n - 1)) * t_quantile(share, n - 1) / normal_quantile(share)
 
 
 def next_difference(

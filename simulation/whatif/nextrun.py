@@ -45,12 +45,15 @@ class Luck:
         sources: the recorded task that each task behaves like.
         pool: the recorded tasks whose attempts are drawn from, as often as they are named.
         unseen: a group's probability that an attempt fails which was recorded to succeed.
+        excess: how much longer than its longest recorded attempt one of a group may take, on
+            average, in nanoseconds.
     """
 
     seed: int
     sources: dict[int, int]
     pool: list[int]
     unseen: dict[str, float]
+    excess: dict[str, float]
 
 
 class Sample:
@@ -82,14 +85,17 @@ class Sample:
         sources: dict[int, int] = {}
         all_pools: list[int] = []
         unseen: dict[str, float] = {}
+        excess: dict[str, float] = {}
         for group in sorted(self._tasks):
             tasks = self._tasks[group]
             pool, drawn = two_stages(tasks, draw)
             sources.update(zip(tasks, drawn, strict=True))
             all_pools += pool
             seen = len(self.recording.by_group.get(group, ()))
-            unseen[group] = unseen_rate(seen, draw()) if seen else 0.0
-        return Luck(seed, sources, all_pools, unseen)
+            if seen:
+                unseen[group] = unseen_rate(seen, draw())
+                excess[group] = self.tails[group].drawn_excess(1.0 - draw())
+        return Luck(seed, sources, all_pools, unseen, excess)
 
 
 class NextRun(RecordedWorkload):
@@ -132,7 +138,8 @@ class NextRun(RecordedWorkload):
         """What attempts do: as drawn, and now and then something that was not recorded."""
         as_drawn = super().sampler(seed)
         specs = self._sample.recording.specs
-        tails, failures, unseen = self._sample.tails, self._sample.failures, self._luck.unseen
+        tails, failures = self._sample.tails, self._sample.failures
+        unseen, excess = self._luck.unseen, self._luck.excess
 
         def sample(task: int, attempt: int) -> Behaviour:
             behaviour = as_drawn(task, attempt)
@@ -143,8 +150,10 @@ class NextRun(RecordedWorkload):
                 return behaviour
             u = uniform(seed, task, attempt, Purpose.CHOICE)
             if u < tail.chance:
-                longer = round(tail.beyond((u + 2**-54) / tail.chance))
-                return replace_in(behaviour, duration_ns=longer)
+                took = round(tail.beyond((u + 2**-54) / tail.chance, excess[group]))
+                return replace_in(behaviour, duration_ns=took)
+            if took > tail.top[0]:
+                behaviour = replace_in(behaviour, duration_ns=round(tail.between(took, u)))
             if behaviour.failure is None and u >= 1.0 - unseen[group]:
                 return replace_in(behaviour, failure=failures[group])
             return behaviour

@@ -30,7 +30,12 @@ from simulation.replay import replay
 from simulation.simulate import simulate
 from simulation.statistics.intervals import LEVEL, Interval
 from simulation.statistics.paired import Difference
-from simulation.statistics.prediction import least_replications, next_difference, next_value
+from simulation.statistics.prediction import (
+    expansion,
+    least_replications,
+    next_difference,
+    next_value,
+)
 from simulation.statistics.quantiles import estimable
 from simulation.statistics.rates import next_rate
 from simulation.statistics.stopping import Precision, enough
@@ -60,6 +65,7 @@ _PRECISIONS: Final = {
     "success_rate": Precision(None, 0.01, at_least=_LEAST, at_most=_MOST),
 }
 _QUANTILES: Final = {"task_seconds_p50": 0.50, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
+_SHARES: Final = ("success_rate", "utilization")
 #: With fewer in a run than this, resampling hardly ever shows one (the rule of three).
 _RARE: Final = 3
 
@@ -248,7 +254,10 @@ def summarise(
         elif name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
             summary[name] = Interval(mean, math.nan, math.nan, LEVEL, "not estimable")
         else:
-            summary[name] = _around(mean, next_value([side.measures[name] for side in following]))
+            found = _widened(next_value([side.measures[name] for side in following]), tasks)
+            most = 1.0 if name in _SHARES else math.inf
+            within = replaced(found, low=max(0.0, found.low), high=min(most, found.high))
+            summary[name] = _around(mean, within)
     if following:
         _widen_rare(summary, tasks)
     return summary
@@ -275,6 +284,16 @@ def _widen_rare(summary: dict[str, Interval], tasks: int) -> None:
         now = summary[name]
         wide = replaced(now, low=min(max(0.0, low), now.low), high=max(high, now.high))
         summary[name] = _around(now.mean, wide)
+
+
+def _widened(interval: Interval, tasks: int) -> Interval:
+    """An interval with room for how few tasks it was drawn from; counts stay whole numbers."""
+    factor = expansion(tasks)
+    mean, low, high = interval.mean, interval.low, interval.high
+    wide_low, wide_high = mean - factor * (mean - low), mean + factor * (high - mean)
+    if float(low).is_integer() and float(high).is_integer():
+        wide_low, wide_high = math.floor(wide_low + 0.5), math.ceil(wide_high - 0.5)
+    return replaced(interval, low=wide_low, high=wide_high)
 
 
 def _around(mean: float, interval: Interval) -> Interval:
@@ -312,6 +331,7 @@ def differences(
             [pair.baseline.measures[name] for pair in following],
             [pair.variant.measures[name] for pair in following],
         )
+        low, high = _widened(found, tasks).low, _widened(found, tasks).high
         if name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
             found_by_name[name] = replaced(
                 found,
@@ -323,6 +343,6 @@ def differences(
             )
         else:
             found_by_name[name] = replaced(
-                found, mean=mean, low=min(mean, found.low), high=max(mean, found.high)
+                found, mean=mean, low=min(mean, low), high=max(mean, high)
             )
     return found_by_name

@@ -23,7 +23,12 @@ from simulation.statistics import (
     student,
     wilson,
 )
-from simulation.statistics.prediction import least_replications, next_difference, next_value
+from simulation.statistics.prediction import (
+    expansion,
+    least_replications,
+    next_difference,
+    next_value,
+)
 from simulation.statistics.quantiles import quantile
 from simulation.statistics.unseen import tail_of, unseen_rate
 
@@ -255,11 +260,29 @@ def test_a_tail_begins_where_the_sample_ends() -> None:
     sample = sorted(values(100))
     tail = tail_of(sample)
     assert tail.chance == 1 / 101
-    assert tail.beyond(1.0) == tail.largest == sample[-1]
+    assert tail.top == tuple(sample[89:])
+    assert tail.mean_excess == pytest.approx(sum(sample[90:]) / 10 - sample[89])
+    assert tail.beyond(1.0, 3.0) == sample[-1]
     draw = Random(3)
-    beyond = [tail.beyond(1 - draw.random()) for _ in range(4000)]
-    error = tail.mean_excess / math.sqrt(4000)
-    assert sum(beyond) / 4000 == pytest.approx(tail.largest + tail.mean_excess, abs=4 * error)
+    beyond = [tail.beyond(1 - draw.random(), 3.0) for _ in range(4000)]
+    assert sum(beyond) / 4000 == pytest.approx(sample[-1] + 3, abs=4 * 3 / math.sqrt(4000))
+
+
+def test_a_mean_excess_is_as_uncertain_as_so_few_leave_it() -> None:
+    """For exponential excesses k * mean / true mean is gamma of shape k: a pivot."""
+    tail = tail_of(sorted(values(100)))
+    for u in (0.025, 0.5, 0.975):
+        ratio = 10 * tail.mean_excess / tail.drawn_excess(u)
+        assert stats.gamma.cdf(ratio, 10) == pytest.approx(u)
+
+
+def test_among_the_largest_a_value_lies_between_two() -> None:
+    tail = tail_of([1.0, 2.0, 4.0, 7.0])
+    assert tail.between(1.0, 0.3) == 1.0
+    assert tail.between(2.0, 0.3) == 2.0  # the one before the largest
+    assert tail.between(4.0, 0.5) == 3.0
+    assert tail.between(7.0, 1.0) == 7.0
+    assert tail.between(9.0, 0.5) == 9.0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 300])
@@ -386,3 +409,10 @@ def test_more_replications_narrow_a_mean_and_not_the_next_run() -> None:
         widths.append((mean.high - mean.low, following.high - following.low))
     assert all(later[0] < earlier[0] / 2 for earlier, later in pairwise(widths))
     assert widths[-1][1] > 0.7 * widths[0][1]
+
+
+@pytest.mark.parametrize(("n", "factor"), [(2, 9.168), (20, 1.0956), (10**6, 1.0)])
+def test_few_values_widen_an_interval_from_resampling(n: int, factor: float) -> None:
+    expected = math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
+    assert expansion(n) == pytest.approx(expected) == pytest.approx(factor, rel=1e-3)
+    assert expansion(1) == expansion(2)

@@ -89,9 +89,9 @@ def test_what_retries_do_is_as_uncertain_as_the_recording_leaves_it(tmp_path: Pa
     share = len([one for one in recording.done.values() if one.failure]) / 60
     seen = []
     for seed in range(150):
-        pool = sample.luck(seed).recording.by_group["default"]
+        pool = sample.luck(seed).pool
         assert len(pool) == 60
-        seen.append(sum(failure is not None for _, failure in pool) / 60)
+        seen.append(sum(recording.done[task, 1].failure is not None for task in pool) / 60)
     deviation = math.sqrt(share * (1 - share) / 60)
     assert sum(seen) / 150 == pytest.approx(share, abs=4 * deviation / math.sqrt(150))
     low, high = stats.chi2.interval(0.999, 149)
@@ -119,8 +119,8 @@ def test_no_failure_in_the_recording_is_no_proof_that_none_happen(tmp_path: Path
     rate = answer.variant["success_rate"]
     assert rate.mean == rate.high == 1
     assert 0.97 <= rate.low <= 0.99  # the rule of three: 1 - 3/300
-    assert answer.variant["failed"].high == pytest.approx(300 * (1 - rate.low))
-    assert answer.variant["completed"].low == pytest.approx(300 * rate.low)
+    assert answer.variant["failed"].high == pytest.approx(300 * (1 - rate.low), abs=1)
+    assert answer.variant["completed"].low == pytest.approx(300 * rate.low, abs=1)
     # and where failures are retried they cost attempts
     again = what_if(path, max_workers=20, runs=100)
     assert again.variant["attempts"].mean == 300
