@@ -15,6 +15,7 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
@@ -503,7 +504,12 @@ class WorkerPool:
         if recorder.errors:
             raise RuntimeError("the pool's journal could not be written; see the log")
         return whatif.forecast(
-            recorder.path, at_ns=now_ns, deadline=deadline, older=journal, runs=runs, seed=seed
+            recorder.path,
+            at_ns=now_ns,
+            deadline=deadline,
+            older=None if journal is None else Path(journal),
+            runs=runs,
+            seed=seed,
         )
 
     # ------------------------------------------------------------ stopping

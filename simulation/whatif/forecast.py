@@ -11,7 +11,8 @@ what is open is drawn, anew in each of R replications:
 * the pool that is drawn from is itself resampled in each replication, since what was seen so far
   is one sample (``simulation.statistics.resampling``);
 * of an attempt that has run longer than all but m of its group, nobody has seen the end with a
-  probability of 1 / (m + 1); it then goes on beyond the longest (``simulation.statistics.unseen``).
+  probability of 1 / (m + 1); it then goes on beyond the longest, and among the longest a duration
+  lies between two (``simulation.statistics.unseen``).
 
 No task is expected beyond those that were submitted. The interval is one of the *next* value: where
 this very run's end lies.
@@ -42,7 +43,7 @@ from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import Run, simulate
 from simulation.statistics.intervals import Interval
-from simulation.statistics.prediction import next_value
+from simulation.statistics.prediction import expansion, next_value
 from simulation.statistics.rates import wilson
 from simulation.statistics.unseen import Tail, tail_of
 from simulation.whatif.nextrun import NextRun, Sample
@@ -136,14 +137,15 @@ def forecast(
     past = None if older is None else read_recording(_replayed(older))
     recording = read_recording(read)
     if recording.specs:
+        tasks, ended = len(recording.specs), len(recording.run.ends)
         rest = _Rest(recording, past, now_ns)
-        tasks = len(recording.specs)
-        ended = len(recording.run.ends)
         one_run: Callable[[int], Run] = rest.run
+        seen = rest.seen
     elif past is not None:
         tasks, ended = len(past.specs), 0
         whole = _Whole(Sample(past), recording.settings, now_ns)
         one_run = whole.run
+        seen = tasks
     else:
         raise NothingSeenError(
             f"{read.path}: no task was submitted yet; with the journal of an older run, its work "
@@ -151,13 +153,15 @@ def forecast(
         )
     wanted = runs or (_RUNS if tasks <= _MANY else _RUNS_OF_MANY)
     made = [one_run(key) for key in range(seed, seed + wanted)]
-    ends = [max(run.ended_at_ns[-1], now_ns) if run.ended_at_ns else now_ns for run in made]
+    ends: list[float] = [
+        max(run.ended_at_ns[-1], now_ns) if run.ended_at_ns else now_ns for run in made
+    ]
     notes = []
     lost = sum(run.unfinished > 0 for run in made)
     if lost:
         notes.append(f"in {lost} of {wanted} replications some tasks never end")
         ends = [math.inf if run.unfinished else end for run, end in zip(made, ends, strict=True)]
-    return _summary(read.header, now_ns, tasks, ended, made, ends, deadline, seed, notes)
+    return _summary(read.header, now_ns, tasks, ended, seen, made, ends, deadline, seed, notes)
 
 
 def _summary(
@@ -165,13 +169,20 @@ def _summary(
     now_ns: int,
     tasks: int,
     ended: int,
+    seen: int,
     made: list[Run],
     ends: list[float],
     deadline: float | None,
     seed: int,
     notes: list[str],
 ) -> Forecast:
-    remaining = next_value([(end - now_ns) / 1e9 for end in ends])
+    found = next_value([(end - now_ns) / 1e9 for end in ends])
+    factor = expansion(seen)
+    remaining = replaced(
+        found,
+        low=max(0.0, found.mean - factor * (found.mean - found.low)),
+        high=found.mean + factor * (found.high - found.mean),
+    )
     at = (now_ns + header.epoch_ns) / 1e9
     in_time = None
     if deadline is not None:
@@ -234,11 +245,8 @@ class _Rest:
         self._groups: dict[str, list[int]] = {}
         for task, _ in recording.begun_at:
             self._groups.setdefault(recording.specs[task].group, []).append(task)
-        open_groups = {
-            spec.group
-            for task, spec in recording.specs.items()
-            if (task, 1) not in recording.done  # it has not ended, or not at once
-        }
+        ended = {end.task for end in recording.run.ends}
+        open_groups = {spec.group for task, spec in recording.specs.items() if task not in ended}
         few = [g for g in sorted(open_groups) if len(recording.by_group.get(g, ())) < FEWEST]
         if past is not None:
             for group in few:
@@ -250,6 +258,7 @@ class _Rest:
                 f"how long one takes; ask later, or give the journal of an older run"
             )
         self._groups = {group: list(dict.fromkeys(tasks)) for group, tasks in self._groups.items()}
+        self.seen = min((len(recording.by_group[group]) for group in open_groups), default=0)
         self._seen = {
             group: [took for took, _ in attempts] for group, attempts in recording.by_group.items()
         }
@@ -262,7 +271,8 @@ class _Rest:
             tasks = self._groups[group]
             pool += [tasks[int(draw() * len(tasks))] for _ in tasks]
         settings = keyed(self._recording.settings, seed)
-        workload = _Continued(self._recording, settings, pool, self._seen, self._tails)
+        excess = {group: self._tails[group].drawn_excess(1.0 - draw()) for group in self._tails}
+        workload = _Continued(self._recording, settings, pool, self._seen, self._tails, excess)
         return simulate(workload, settings, seed)
 
 
@@ -276,14 +286,10 @@ def _take_over(recording: Recording, past: Recording, group: str) -> list[int]:
         taken.append(-task)
         recording.specs[-task] = past.specs[task]
         recording.begun_at[new] = begun_at - past.last_at - 1  # before this run
-        for here, there in (
-            (recording.done, past.done),
-            (recording.censored, past.censored),
-            (recording.fates, past.fates),
-            (recording.heeded, past.heeded),
-        ):
-            if old in there:
-                here[new] = there[old]  # type: ignore[index]  # of one kind each
+        for name in ("done", "censored", "fates", "heeded"):
+            known = getattr(past, name)
+            if old in known:
+                getattr(recording, name)[new] = known[old]
     recording.by_group[group] = sorted(
         [*recording.by_group.get(group, ()), *past.by_group.get(group, ())],
         key=lambda attempt: attempt[0],
@@ -301,10 +307,12 @@ class _Continued(RecordedWorkload):
         pool: list[int],
         seen: dict[str, list[int]],
         tails: dict[str, Tail],
+        excess: dict[str, float],
     ) -> None:
         super().__init__(recording, settings, pool=pool)
         self._durations = seen
         self._tails = tails
+        self._excess = excess
 
     def sampler(self, seed: int) -> Sampler:
         recording = self._recording
@@ -320,11 +328,14 @@ class _Continued(RecordedWorkload):
             longer = len(self._durations[group]) - bisect_right(self._durations[group], bound)
             chance = 1 / (longer + 1)
             u = uniform(seed, task, attempt, Purpose.CHOICE)
-            if u >= chance and behaviour.duration_ns is not None:
-                return behaviour
-            tail = self._tails[group]
-            share = (u + 2**-54) / chance if u < chance else u
-            beyond = replaced(tail, largest=max(tail.largest, bound)).beyond(share)
-            return replace_in(behaviour, duration_ns=round(beyond))
+            tail, took = self._tails[group], behaviour.duration_ns
+            if u < chance or took is None:
+                share = (u + 2**-54) / chance if u < chance else u + 2**-54
+                took = round(
+                    max(0.0, bound - tail.top[-1]) + tail.beyond(share, self._excess[group])
+                )
+            elif took > tail.top[0]:
+                took = max(round(tail.between(took, u)), bound + 1)
+            return replace_in(behaviour, duration_ns=took)
 
         return sample

@@ -1,4 +1,4 @@
-"""The rest of a run: exact where nothing is open, covered where it is, and said where nobody knows."""
+"""The rest of a run: exact where nothing is open, covered where it is, refused where none knows."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_interval_holds(tmp_path: Path, duration: Distribution) -> None:
     """
     held = asked = 0
     for seed in range(12):
-        whole = recorded(tmp_path, Modelled(duration, Fails(0.05)), 80, 10, seed)
+        whole = recorded(tmp_path, Modelled(duration, Fails(0.05)), 120, 10, seed)
         by_end = ends(whole)
         for share in (0.3, 0.7):
             at_ns = by_end[int(share * len(by_end))]
@@ -129,8 +129,8 @@ def test_before_it_starts_all_that_the_older_run_did_is_expected(tmp_path: Path)
     with SimulatedWorkerPool(config, journal=tmp_path / "j", epoch=1000.0) as pool:
         pool.advance(50)
         found = pool.forecast(deadline=1067.0, journal=older.path, runs=79)
-        assert found.remaining_seconds.low == pytest.approx(18.0)
-        assert found.ends_at.low == pytest.approx(1068.0)
+        assert found.remaining_seconds.low == pytest.approx(18.0, abs=0.5)
+        assert found.ends_at.low == pytest.approx(1068.0, abs=0.5)
         assert found.meets_deadline is not None
         assert found.meets_deadline.mean == 0.0
         with pytest.raises(NothingSeenError, match="no task was submitted"):
