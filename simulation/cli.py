@@ -18,6 +18,7 @@ import click
 
 from runtime.journal import JournalError
 from simulation.commands.common import BAD_INPUT, FINE, warn
+from simulation.whatif.parallel import WorkerLostError
 
 __all__ = ["main"]
 
@@ -32,6 +33,7 @@ _COMMANDS: Final = (
     "fit",
     "export",
     "explore",
+    "calibrate",
 )
 
 
@@ -108,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             raise
         warn(f"error: {error.name} is needed for intervals: pip install 'twinclock[whatif]'")
         code = BAD_INPUT
-    except (JournalError, ValueError, TypeError) as error:
+    except (JournalError, WorkerLostError, ValueError, TypeError) as error:
         warn(f"error: {error}")
         code = BAD_INPUT
     sys.exit(code or FINE)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import simpy
 
@@ -31,7 +31,7 @@ from runtime.core.records import (
     TimeElapsed,
 )
 
-__all__ = ["Arrival", "VirtualClock"]
+__all__ = ["NEVER", "Arrival", "Timed", "VirtualClock"]
 
 #: An instant in nanoseconds and what happens then: a submission, a cancel, an abort, a drain.
 Arrival = tuple[int, SimultaneousPart]
@@ -39,6 +39,19 @@ Arrival = tuple[int, SimultaneousPart]
 NEVER: Final = 1 << 63
 _INFINITY: Final = float("inf")
 _NO_ARRIVAL: Final[Arrival] = (NEVER, AbortRequested())
+
+
+class Timed(Protocol):
+    """Something that has timers of its own.
+
+    Attributes:
+        next_at_ns: when it next has something to do; ``NEVER`` for not at all.
+    """
+
+    next_at_ns: int
+
+    def advance(self, now_ns: int) -> None:
+        """Do what is due now."""
 
 
 class VirtualClock:
@@ -65,7 +78,7 @@ class VirtualClock:
         self._core = core
         self._decide = decide
         self._carry_out = carry_out
-        self._env = simpy.Environment(initial_time=0)
+        self._env: Any = simpy.Environment(initial_time=0)
         self._event_at = NEVER  # of the next SimPy event
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
@@ -114,6 +127,20 @@ class VirtualClock:
         env = self._env
         timeout = env.timeout(self.now + after_ns - env.now, value)
         timeout.callbacks.append(callback)
+        self._look_at_events()
+
+    def drive(self, timed: Timed) -> None:
+        """Let something that has timers of its own go on with this clock.
+
+        Args:
+            timed: what. Whenever its next instant has changed other than by ``advance``,
+                ``look_again`` is to be called.
+        """
+        self._env = _Both(self._env, timed)
+        self._look_at_events()
+
+    def look_again(self) -> None:
+        """Take note that what this clock drives has another next instant."""
         self._look_at_events()
 
     def settle(self) -> None:
@@ -219,6 +246,29 @@ class VirtualClock:
     def _look_at_events(self) -> None:
         at = self._env.peek()
         self._event_at = NEVER if at == _INFINITY else int(at)
+
+
+class _Both:
+    """SimPy's environment and something else with timers, as one; the latter is first."""
+
+    def __init__(self, env: Any, timed: Timed) -> None:
+        self._env, self._timed = env, timed
+        self.timeout = env.timeout
+
+    @property
+    def now(self) -> Any:
+        return self._env.now
+
+    def peek(self) -> Any:
+        at, timed_at = self._env.peek(), self._timed.next_at_ns
+        return timed_at if timed_at < at and timed_at < NEVER else at
+
+    def step(self) -> None:
+        at = self._timed.next_at_ns
+        if at < NEVER and at <= self._env.peek():
+            self._timed.advance(at)
+        else:
+            self._env.step()
 
 
 class _Late:

@@ -20,6 +20,7 @@ from runtime.core.keyed import BLOCK, Purpose, block
 from runtime.core.records import Instruction, TaskSubmitted
 from simulation.clock import Arrival
 from simulation.distributions import Distribution, Exponential
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails, Modelled
 
 __all__ = ["Batch", "Modelled", "Reactive", "Sampler", "SyntheticWorkload", "Workload"]
@@ -29,7 +30,13 @@ Sampler = Callable[[int, int], Behaviour]
 
 
 class Workload(Protocol):
-    """What a simulated run is given. The same seed gives the same."""
+    """What a simulated run is given. The same seed gives the same.
+
+    Attributes:
+        machine: what attempts meet while they run; ``None`` where each is alone.
+    """
+
+    machine: Machine | None
 
     def arrivals(self, seed: int) -> Iterator[Arrival]:
         """What comes from outside, in the order of time."""
@@ -100,6 +107,7 @@ class SyntheticWorkload:
 
     Args:
         batches: the batches.
+        machine: what attempts meet while they run; ``None`` where each is alone.
 
     Example:
         >>> workload = SyntheticWorkload([Batch(3, Modelled(duration=2.0))])
@@ -107,7 +115,8 @@ class SyntheticWorkload:
         [(0, 'task-1'), (0, 'task-2'), (0, 'task-3')]
     """
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[Batch], machine: Machine | None = None) -> None:
+        self.machine = machine
         self._batches = list(batches)
         self._ends: list[int] = []
         end = 0

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "calibration_option",
+    "check_writable",
+    "open_calibration",
     "FAILED",
     "BAD_INPUT",
     "FINE",
@@ -106,6 +109,33 @@ def parse_grid(given: Sequence[str], option: str) -> dict[str, list[Any]]:
     return parsed
 
 
+calibration_option = click.option(
+    "--calibration",
+    metavar="FILE",
+    default=None,
+    help="What the machine costs, from the command calibrate.",
+)
+
+
+def open_calibration(path: str | None) -> Any:
+    """Read the file that ``--calibration`` names.
+
+    Args:
+        path: as given.
+
+    Returns:
+        A ``Calibration``; ``None`` where none was given.
+
+    Raises:
+        CalibrationError: it cannot be used.
+    """
+    if path is None:
+        return None
+    from simulation.machine.calibration import read_calibration  # noqa: PLC0415  # start-up time
+
+    return read_calibration(path)
+
+
 def parse_changes(changes: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """Read ``FIELD=VALUE`` as typed values; ``none`` is unlimited.
 
@@ -174,6 +204,25 @@ def warn(message: str) -> None:
         message: what to say.
     """
     click.echo(message, err=True)
+
+
+def check_writable(path: str) -> None:
+    """Raise unless a file can be written, which is left as it is.
+
+    Args:
+        path: where.
+
+    Raises:
+        ValueError: it cannot be written; the message says why.
+    """
+    there = Path(path).exists()
+    try:
+        with Path(path).open("ab"):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
+    if not there:
+        Path(path).unlink()
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -11,8 +11,10 @@ from simulation.commands.common import (
     FINE,
     REFUSED,
     arrivals_option,
+    calibration_option,
     console,
     json_option,
+    open_calibration,
     parse_changes,
     print_json,
     progress,
@@ -37,6 +39,13 @@ __all__ = ["replay"]
 @runs_option
 @seed_option
 @click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
+@calibration_option
+@click.option(
+    "--backend",
+    metavar="FILE",
+    default=None,
+    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
+)
 @click.option("--check", is_flag=True, help="Verify the core's invariants after each step.")
 @json_option
 def replay(
@@ -46,10 +55,12 @@ def replay(
     runs: int | None,
     seed: int,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     check: bool,
     as_json: bool,
 ) -> int:
-    """Replay JOURNAL exactly; with --set, simulate it again under another setting.
+    """Replay JOURNAL exactly; with --set or --backend, simulate it again under another setting.
 
     JOURNAL may be - for standard input.
 
@@ -58,8 +69,12 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes or arrivals != "recorded":
-        return _what_if(journal, changes, arrivals, runs, seed, force, as_json)
+    if changes or arrivals != "recorded" or backend is not None:
+        return _what_if(
+            journal, changes, arrivals, runs, seed, force, calibration, backend, as_json
+        )
+    if calibration is not None:
+        raise click.UsageError("--calibration: an exact replay needs none; it goes with --set")
     from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
 
     found = replay_journal(journal, check=check)
@@ -93,6 +108,8 @@ def _what_if(
     runs: int | None,
     seed: int,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
@@ -111,6 +128,8 @@ def _what_if(
             force=force,
             progress=progress,
             arrivals=arrivals,
+            calibration=open_calibration(calibration),
+            backends=backend or (),
             **wanted,
         )
     except DishonestError as error:
@@ -131,6 +150,8 @@ def _what_if(
                 "tasks": answer.tasks,
                 "notes": answer.notes,
                 "span": answer.span,
+                "contention": answer.contention,
+                "backends": answer.backends,
             }
         )
     elif refusal is None:

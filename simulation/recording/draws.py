@@ -70,6 +70,8 @@ class Draws:
         self._lifetimes: dict[Hashable, Lifetimes[Fails | None]] = {}
         self._chains: dict[Hashable, tuple[Lifetimes[Fails | None], bool]] = {}
         self._heeds: dict[str, list[int | None]] = defaultdict(list)
+        # who did not come home for so long after he was abandoned does not heed
+        self._slowest_ns = max(recording.heeded.values(), default=0)
         attempts = defaultdict(list)
         for task, attempt in recording.begun_at:
             attempts[task].append(attempt)
@@ -81,7 +83,10 @@ class Draws:
         key = task, attempt
         group = recording.specs[task].group
         if recording.fates.get(key) in ("timeout", "cancelled"):
-            self._heeds[group].append(recording.heeded.get(key))
+            heeds = recording.heeded.get(key)
+            watched_ns = recording.last_at - recording.stopped_at.get(key, recording.last_at)
+            if heeds is not None or key in recording.done or watched_ns > self._slowest_ns:
+                self._heeds[group].append(heeds)
         before = recording.fates.get((task, attempt - 1))
         behaviour = recording.done.get(key)
         bound = recording.censored.get(key, 0)

@@ -16,11 +16,15 @@ whatever the rate and with no simulation. Groups, and first attempts and retries
 constant rate of their own. Retries count of tasks that succeeded in the end only, as those of a bad
 input fail together for a reason that is not the time.
 
-**Is it the time, or are it the tasks?** A batch of bad inputs, submitted one after the other, fails
-in a window, too. Two kinds of attempts tell the two apart: those of *other tasks* in that window,
-which only an outage makes fail, and those of *the same tasks* at another time, which fail only if
-the tasks are bad. The likelihood ratio of the two must be ``SURE`` to 1 for an outage to be
-believed; where neither is, the window is *suspected*: said, but taken for the tasks' own.
+**The time, or the tasks?** A batch of bad inputs, submitted one after the other, fails in a window,
+too. Two kinds of attempts tell the two apart: those of *other tasks* in that window, which only an
+outage makes fail, and those of *the same tasks* at another time, which fail only if the tasks are
+bad. So the window is held against the row of tasks that explains the failures best: an outage is
+believed where it is ``SURE`` times as likely, bad inputs where they are; where neither is, the
+window is *suspected*: said, but taken for the tasks' own.
+
+An outage is known as far as attempts met it: where none began after its last failure, it may have
+gone on.
 """
 
 from __future__ import annotations
@@ -255,24 +259,30 @@ def _judge(window: Sequence[Ran], attempts: Sequence[Ran]) -> Outage | None:
         return None
     from_ns, to_ns, stops = _edges(bad, attempts)
     inside = [one for one in attempts if _in(one, from_ns, to_ns, stops)]
-    outside = [one for one in attempts if not _in(one, from_ns, to_ns, stops)]
     failed = sum(one.failed for one in inside)
-    low, high = min(one.task for one in bad), max(one.task for one in bad)
-    others = [one for one in outside if not low <= one.task <= high]
+    outside = len(attempts) - len(inside)
     rate_in = min(0.95, failed / len(inside))
-    rate_out = (sum(one.failed for one in others) + 0.5) / (len(others) + 1)
+    rate_out = (sum(one.failed for one in attempts) - failed + 0.5) / (outside + 1)
     rate_out = min(max(rate_out, 0.01), rate_in)
     fails, does_not = math.log(rate_in / rate_out), math.log((1 - rate_in) / (1 - rate_out))
-    odds = 0.0
-    for one in inside:
-        if not low <= one.task <= high:
-            odds += fails if one.failed else does_not
-    for one in outside:
-        if low <= one.task <= high:
-            odds -= fails if one.failed else does_not
-    if odds <= -math.log(SURE):
+    by_task: dict[int, float] = defaultdict(float)
+    for one in attempts:
+        by_task[one.task] += fails if one.failed else does_not
+    time = sum(fails if one.failed else does_not for one in inside)
+    tasks = _best_sum([by_task[task] for task in sorted(by_task)])
+    if tasks - time >= math.log(SURE):
         return None
-    return Outage(from_ns, to_ns, groups, len(inside), failed, stops, odds >= math.log(SURE))
+    sure = time - tasks >= math.log(SURE)
+    return Outage(from_ns, to_ns, groups, len(inside), failed, stops, sure)
+
+
+def _best_sum(scores: Sequence[float]) -> float:
+    """The largest sum of scores in a row."""
+    best = total = 0.0
+    for score in scores:
+        total = max(0.0, total) + score
+        best = max(best, total)
+    return best
 
 
 def _groups(window: Sequence[Ran], attempts: Sequence[Ran]) -> tuple[str, ...]:
@@ -311,8 +321,18 @@ def _edges(bad: Sequence[Ran], attempts: Sequence[Ran]) -> tuple[int, int, bool]
         inside = [one.failed for one in attempts if _in(one, from_ns, to_ns, stops)]
         return sum(inside) / max(1, len(inside))
 
-    stops = stopped <= to_ns and share(stopped, True) > share(began, False)
+    stopping, beginning = share(stopped, True), share(began, False)
+    stops = stopped <= to_ns and (
+        stopping > beginning
+        or (stopping == beginning and _together([one for one in bad if one.begun_at < stopped]))
+    )
     return (stopped if stops else began), to_ns, stops
+
+
+def _together(bad: Sequence[Ran]) -> bool:
+    """Whether attempts that began at different times ended at one, so that something ended them."""
+    begun, ended = [one.begun_at for one in bad], [one.stopped_at for one in bad]
+    return len(bad) > 1 and 3 * (max(ended) - min(ended)) < max(begun) - min(begun)
 
 
 def _halfway_down(at: int, well: Sequence[int]) -> int:

@@ -26,6 +26,7 @@ from runtime.core.records import (
 )
 from runtime.journal import Journal
 from simulation.clock import Arrival
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails
 from simulation.recording.outages import Outage, Ran, find_outages
 from simulation.replay import parts_of
@@ -57,6 +58,13 @@ class Recording:
         last_at: the instant of the last thing that the journal knows.
         by_group: what attempts did whose end is known, by group, the shortest first.
         run: how it went, to be measured like a simulated run.
+        clock: whether it ran on the real clock (``wall``) or on a ``virtual`` one.
+        cores: of the machine that it ran on, as its process was allowed to use them.
+        gil: whether its interpreter had one.
+        without_cpu: attempts of ``done`` whose CPU time the journal does not have.
+        machine: what attempts are to meet when this is simulated, ``None`` where each takes as
+            long as it took.
+        cpu_share: how much of its duration an attempt computes that is drawn, by group.
         draws: the pools that are drawn from, once they were made.
     """
 
@@ -76,6 +84,12 @@ class Recording:
     last_at: int = 0
     by_group: dict[str, list[tuple[int, Fails | None]]] = field(default_factory=dict)
     run: Run = field(default_factory=lambda: Run(1))
+    clock: str = "wall"
+    cores: int = 1
+    gil: bool = True
+    without_cpu: int = 0
+    machine: Machine | None = None
+    cpu_share: dict[str, float] = field(default_factory=dict)
     draws: Any = field(default=None, init=False, repr=False, compare=False)
 
 
@@ -88,7 +102,8 @@ def read_recording(journal: Journal) -> Recording:
     Returns:
         The recording.
     """
-    recording = Recording(journal.header.settings)
+    header = journal.header
+    recording = Recording(header.settings, clock=header.clock, cores=header.cores, gil=header.gil)
     run = recording.run = Run(journal.header.settings.max_workers)
     limit_at: dict[tuple[int, int], int] = {}
     last_attempt: dict[int, int] = {}
@@ -184,7 +199,9 @@ def _take_end(
         recording.fates[key] = "ok" if failure is None else failure.error
         if limit_at is not None:
             at = min(at, limit_at)
-    recording.done[key] = Behaviour(at - began, failure)
+    cpu = part.cpu_ns
+    recording.without_cpu += cpu is None
+    recording.done[key] = Behaviour(at - began, failure, None, min(cpu or 0, at - began))
 
 
 def _failure(part: AttemptSucceeded | AttemptFailed) -> Fails | None:

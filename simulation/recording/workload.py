@@ -37,6 +37,7 @@ from runtime.core import CoreSettings
 from runtime.core.keyed import Purpose, uniform
 from runtime.core.records import FinishTask, Instruction, StartAttempt
 from simulation.clock import Arrival
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails
 from simulation.recording.arrivals import RECORDED, Arrivals, Source
 from simulation.recording.draws import INTERRUPTED, Draw, Draws, draws_of
@@ -68,6 +69,7 @@ class RecordedWorkload:
         arrivals: when tasks come: as recorded, closed, or scaled.
 
     Attributes:
+        machine: what attempts meet; as recorded, unless it is set otherwise before the run.
         drawn: attempts that were drawn so far, since the recording does not have them.
         assumed: of those drawn, retries of which the recording knows too few, so that they were
             taken to be like any attempt.
@@ -85,6 +87,7 @@ class RecordedWorkload:
         beyond: Beyond = "never",
         arrivals: Arrivals = RECORDED,
     ) -> None:
+        self.machine: Machine | None = recording.machine
         self._recording = recording
         self._sources = {} if sources is None else sources
         self._beyond = beyond
@@ -201,7 +204,9 @@ class RecordedWorkload:
         if draw.duration_ns is not None:
             self.drawn += 1
             self.assumed += draw.assumed
-            return Behaviour(draw.duration_ns, draw.failure)
+            share = self._recording.cpu_share.get(self._recording.specs[task].group, 0.0)
+            cpu_ns = int(draw.duration_ns * share)
+            return Behaviour(draw.duration_ns, draw.failure, None, cpu_ns)
         floor = draw.longer_than_ns
         self.unknown[task, attempt] = floor
         if self._beyond == "shortest" and (self._limit_ns is None or floor < self._limit_ns):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulation.outcome import MEASURES
-from simulation.render.numbers import TITLES, interval_text, range_text
+from simulation.render.numbers import TITLES, range_text
 from simulation.statistics.intervals import Interval
 from simulation.statistics.quantiles import least_sample
 from simulation.whatif.answer import Fidelity, WhatIf
@@ -25,7 +25,10 @@ _MEANING: Final = (
 def show_what_if(console: Console, answer: WhatIf) -> None:
     """Show a what-if, its fidelity first."""
     _say(console, _fidelity_text(answer.fidelity), style=None)
-    changes = ", ".join(f"{name}={value}" for name, value in answer.changes.items())
+    changes = ", ".join(
+        [f"{name}={value}" for name, value in answer.changes.items()]
+        + [f"backend {name}" for name in answer.backends]
+    )
     table = Table(title=f"what if {changes}?", title_justify="left")
     table.add_column("")
     for title in ("as recorded", "changed", "difference"):
@@ -96,7 +99,7 @@ def show_outcome(
     table.columns[1].justify = "right"
     for name in MEASURES:
         title, unit = TITLES[name]
-        table.add_row(title, interval_text(outcome[name], unit))
+        table.add_row(title, range_text(outcome[name], unit))
     console.print(table)
     console.print(_footnote(runs, seed, random=random), style="dim", highlight=False)
 
@@ -104,7 +107,10 @@ def show_outcome(
 def _footnote(runs: int, seed: int, *, random: bool) -> str:
     if runs == 1:
         return f"one run, seed {seed}" if random else "one run: nothing in it is random"
-    return f"means over {runs} replications, {_seeds(runs, seed)}, with 95% intervals"
+    return (
+        f"over {runs} replications, {_seeds(runs, seed)}; below a figure the 95% interval of its "
+        f"mean, of the quantile or of the rate over all such runs"
+    )
 
 
 def _seeds(runs: int, seed: int) -> str:

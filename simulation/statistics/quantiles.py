@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from simulation.statistics.intervals import LEVEL, Interval
 
 __all__ = ["estimable", "least_sample", "pooled_quantile", "quantile"]
+
+_MOST_PLACES: Final = 5_000
 
 
 def least_sample(p: float, level: float = LEVEL) -> int:
@@ -69,7 +72,7 @@ def quantile(ordered: Sequence[float], p: float) -> float:
     """
     if not ordered:
         return math.nan
-    return ordered[max(0, math.ceil(p * len(ordered)) - 1)]
+    return ordered[_place(p, len(ordered))]
 
 
 def pooled_quantile(
@@ -100,27 +103,34 @@ def pooled_quantile(
     """
     import numpy as np  # noqa: PLC0415  # start-up time
 
-    runs = len(replications)
-    values = np.concatenate([np.asarray(run, dtype=float) for run in replications])
+    runs = [np.sort(np.asarray(run, dtype=float)) for run in replications]
+    values = np.sort(np.concatenate(runs))
     if not len(values):
         return Interval(math.nan, math.nan, math.nan, level, "not estimable")
-    order = np.argsort(values, kind="stable")
-    values = values[order]
-    of_run = np.repeat(np.arange(runs), [len(run) for run in replications])[order]
-    found = float(values[max(0, math.ceil(p * len(values)) - 1)])
+    found = float(values[_place(p, len(values))])
     if not estimable(p, len(values), level):
         return Interval(found, math.nan, math.nan, level, "not estimable")
-    if runs < 2:
+    if len(runs) < 2:
         return Interval(found, math.nan, math.nan, level, "none")
+    # whatever is drawn, the quantile is one of these; thinned where there are very many
+    places = np.unique(np.linspace(0, len(values) - 1, _MOST_PLACES).astype(int))
+    candidates = values[np.union1d(places, _place(p, len(values)))]
+    up_to = np.array([np.searchsorted(run, candidates, side="right") for run in runs])
+    sizes = np.array([len(run) for run in runs])
     generator = np.random.Generator(np.random.PCG64(seed))
     drawn = np.empty(resamples)
     for index in range(resamples):
-        times = np.bincount((generator.random(runs) * runs).astype(int), minlength=runs)
-        up_to = np.cumsum(times[of_run])
-        at = np.searchsorted(up_to, max(1, math.ceil(p * up_to[-1]))) if up_to[-1] else 0
-        drawn[index] = values[min(at, len(values) - 1)]
+        chosen = (generator.random(len(runs)) * len(runs)).astype(int)
+        times = np.bincount(chosen, minlength=len(runs))
+        wanted = max(1, math.ceil(p * (times @ sizes)))
+        drawn[index] = candidates[min(np.searchsorted(times @ up_to, wanted), len(candidates) - 1)]
     drawn.sort()
     tail = (1 - level) / 2
-    low = drawn[math.floor(tail * (resamples + 1)) - 1]
+    low = drawn[max(1, math.floor(tail * (resamples + 1))) - 1]
     high = drawn[min(resamples, math.ceil((1 - tail) * (resamples + 1))) - 1]
     return Interval(found, float(low), float(high), level, "quantile")
+
+
+def _place(p: float, count: int) -> int:
+    """Where in the order the p quantile of so many values is."""
+    return max(0, math.ceil(p * count) - 1)

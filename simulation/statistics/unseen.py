@@ -8,9 +8,12 @@ sample is thin, among its largest, a value is rather between two of them than on
 By how much the largest is exceeded no sample tells. The least that can be said is that tails which
 fall off exponentially have excesses that do, so the mean excess of the ``k = sqrt(n)`` largest over
 the next smaller one is taken, as Bratley, Fox and Schrage ('A Guide to Simulation', 2nd ed.,
-section 5.2.4) do to put a tail on an empirical distribution. It is itself an estimate from k
-excesses, whose sum has a gamma distribution, and is drawn again accordingly. What a heavier tail
-does stays unknown.
+section 5.2.4) do to put a tail on an empirical distribution. Heavier tails have mean excesses that
+grow with what is exceeded, in a straight line for generalised Pareto ones (Embrechts, Klüppelberg
+and Mikosch, 'Modelling Extremal Events', section 6.2.2); so where that of the largest is greater
+than that of the upper half, the line through both is followed up to the largest, with a slope of
+1/2 at most. The mean excess is an estimate from k excesses, whose sum has a gamma distribution, and
+is drawn again accordingly. What a still heavier tail does stays unknown.
 
 Where n attempts have shown no failure, the rule of three bounds its probability by 3 / n (Hanley
 and Lippman-Hand, JAMA 249(13), 1983). Half a failure is added to what was seen, which is Jeffreys'
@@ -28,6 +31,7 @@ from typing import Final
 __all__ = ["Tail", "tail_of", "unseen_rate"]
 
 _FEWEST: Final = 5
+_STEEPEST: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Tail:
     Args:
         chance: the probability of a value beyond the largest, 1 / (n + 1).
         top: the k largest and the one before them (0 where there is none), the least first.
-        mean_excess: how far beyond the one before them the k largest are, on average.
+        mean_excess: how far beyond the largest a value is, on average.
     """
 
     chance: float
@@ -102,7 +106,19 @@ def tail_of(ordered: Sequence[float]) -> Tail:
     largest = math.ceil(math.sqrt(count))
     foot = ordered[count - largest - 1] if largest < count else 0.0
     top = ordered[count - largest :]
-    return Tail(1 / (count + 1), (foot, *top), math.fsum(v - foot for v in top) / largest)
+    excess = _mean_excess(ordered, largest)
+    if largest < count // 2:
+        gained = excess - _mean_excess(ordered, count // 2)
+        run = foot - ordered[count - count // 2 - 1]
+        slope = min(_STEEPEST, gained / run) if gained > 0 and run > 0 else 0.0
+        excess += slope * (ordered[-1] - foot)
+    return Tail(1 / (count + 1), (foot, *top), excess)
+
+
+def _mean_excess(ordered: Sequence[float], count: int) -> float:
+    """How far the largest so many are beyond the next smaller one, on average."""
+    foot = ordered[len(ordered) - count - 1] if count < len(ordered) else 0.0
+    return math.fsum(value - foot for value in ordered[len(ordered) - count :]) / count
 
 
 def unseen_rate(n: int, u: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from simulation.statistics.intervals import Interval
 from simulation.statistics.paired import Difference
+from simulation.whatif.contention import Contention
 
 __all__ = ["DishonestError", "Fidelity", "WhatIf"]
 
@@ -79,6 +80,8 @@ class WhatIf:
         notes: what to bear in mind about this answer, each a sentence.
         span: where nobody knows how long an attempt takes, a measure's figure where it ends as soon
             as it can and where it never does, the smaller first; measures that differ only.
+        contention: what was done about the CPU that attempts share.
+        backends: the declared backends that attempts call in the changed setting.
     """
 
     fidelity: Fidelity
@@ -94,3 +97,5 @@ class WhatIf:
     tasks: int = 0
     notes: list[str] = field(default_factory=list)
     span: dict[str, tuple[float, float]] = field(default_factory=dict)
+    contention: Contention = field(default_factory=lambda: Contention("unmeasured"))
+    backends: tuple[str, ...] = ()

@@ -153,7 +153,8 @@ class NextRun(RecordedWorkload):
                 took = round(tail.beyond((u + 2**-54) / tail.chance, excess[group]))
                 return replace_in(behaviour, duration_ns=took)
             if took > tail.top[0]:
-                behaviour = replace_in(behaviour, duration_ns=round(tail.between(took, u)))
+                moved = max(behaviour.cpu_ns, round(tail.between(took, u)))
+                behaviour = replace_in(behaviour, duration_ns=moved)
             if behaviour.failure is None and u >= 1.0 - unseen[group]:
                 return replace_in(behaviour, failure=failures[group])
             return behaviour

@@ -13,8 +13,8 @@ and differences are taken pair by pair.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Final
@@ -22,24 +22,20 @@ from typing import Any, Final
 from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
+from simulation.machine.declared import read_backends
+from simulation.machine.machine import Machine
 from simulation.outcome import MEASURES
 from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import simulate
-from simulation.statistics.intervals import LEVEL, Interval
-from simulation.statistics.paired import Difference
-from simulation.statistics.prediction import (
-    expansion,
-    least_replications,
-    next_difference,
-    next_value,
-)
-from simulation.statistics.quantiles import estimable
-from simulation.statistics.rates import next_rate
+from simulation.statistics.prediction import least_replications
 from simulation.statistics.stopping import Precision, enough
 from simulation.whatif.answer import WhatIf
+from simulation.whatif.contention import meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import (
     Pair,
@@ -50,6 +46,7 @@ from simulation.whatif.replication import (
     recorded_side,
 )
 from simulation.whatif.settings import changed_settings
+from simulation.whatif.summary import differences, summarise
 from simulation.whatif.trust import fidelity_of, notes_on, notes_on_span, refuse_dishonest
 
 __all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
@@ -64,10 +61,6 @@ _PRECISIONS: Final = {
     "task_seconds_p95": Precision(0.05, at_least=_LEAST, at_most=_MOST),
     "success_rate": Precision(None, 0.01, at_least=_LEAST, at_most=_MOST),
 }
-_QUANTILES: Final = {"task_seconds_p50": 0.50, "task_seconds_p95": 0.95, "task_seconds_p99": 0.99}
-_SHARES: Final = ("success_rate", "utilization")
-#: With fewer in a run than this, resampling hardly ever shows one (the rule of three).
-_RARE: Final = 3
 
 
 def what_if(
@@ -78,6 +71,8 @@ def what_if(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = RECORDED,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
     **changes: Any,
 ) -> WhatIf:
     """Predict what a recorded run would have come to under another setting.
@@ -91,6 +86,9 @@ def what_if(
         progress: called with the replications done and their number.
         arrivals: when tasks come: ``recorded``, ``closed`` (the next is submitted when one ends),
             or ``scaled=F`` (F times as fast).
+        calibration: what the machine costs, from ``read_calibration``; nothing without it.
+        backends: what attempts call, or the TOML file that declares it. Those that are new are in
+            the changed setting only.
         **changes: fields of ``WorkerPoolConfig`` and their new values.
 
     Returns:
@@ -99,6 +97,7 @@ def what_if(
     Raises:
         JournalError: the journal cannot be used.
         NondeterminismError: it does not replay.
+        BackendError: the file of backends cannot be used.
         DishonestError: the recording does not support the prediction.
         ValueError: an unknown field or a value out of range.
     """
@@ -112,7 +111,15 @@ def what_if(
         raise ValueError(f"runs={runs}: must be 1 or more")
     if isinstance(arrivals, str):
         arrivals = parse_arrivals(arrivals)
-    recorded, following = _replications(recording, settings, arrivals, runs, seed, progress)
+    declared = (
+        read_backends(backends, {spec.group for spec in recording.specs.values()})
+        if isinstance(backends, str | Path)
+        else tuple(backends)
+    )
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
+    recording = met.recorded
+    asked = _Asked(settings, arrivals, met.machine)
+    recorded, following = _replications(recording, asked, runs, seed, progress)
     unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
         unchanged = recorded_side(
@@ -132,7 +139,10 @@ def what_if(
         unknown_attempts=max(side.unknown for side in variants),
         random=any(pair.baseline.random or pair.variant.random for pair in recorded),
         tasks=tasks,
-        notes=notes_on(recording, recorded[0].variant, arrivals),
+        notes=notes_on(recording, recorded[0].variant, arrivals)
+        + notes_on_meeting(met.contention, declared),
+        contention=met.contention,
+        backends=tuple(backend.name for backend in declared),
     )
     if answer.unknown_attempts:
         answer = _spanned(answer, recorded, following, tasks)
@@ -176,6 +186,9 @@ def variant(
     changes: Mapping[str, Any],
     seed: int = 0,
     arrivals: Arrivals = RECORDED,
+    *,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] = (),
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -184,20 +197,30 @@ def variant(
         changes: fields of ``WorkerPoolConfig`` and their new values.
         seed: keys what is drawn.
         arrivals: when tasks come.
+        calibration: as for ``what_if``.
+        backends: as for ``what_if``.
 
     Returns:
         The setting, and what went into the core and came out.
     """
     recording = read_recording(journal)
     settings = keyed(changed_settings(recording.settings, changes), seed)
-    workload = RecordedWorkload(recording, settings, arrivals=arrivals)
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
+    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals)
+    workload.machine = met.machine
     return settings, simulate(workload, settings, seed, log=True).steps
+
+
+@dataclass(frozen=True)
+class _Asked:
+    settings: CoreSettings
+    arrivals: Arrivals
+    machine: Machine | None
 
 
 def _replications(
     recording: Recording,
-    settings: CoreSettings,
-    arrivals: Arrivals,
+    asked: _Asked,
     runs: int | None,
     seed: int,
     progress: Callable[[int, int], None] | None,
@@ -209,10 +232,12 @@ def _replications(
     wanted = runs or _LEAST
     for key in range(seed, seed + (runs or _MOST)):
         if not recorded or recorded[0].baseline.random or recorded[0].variant.random:
-            recorded.append(recorded_pair(recording, settings, key, arrivals))
+            recorded.append(
+                recorded_pair(recording, asked.settings, key, asked.arrivals, asked.machine)
+            )
         if runs == 1:
             break
-        following.append(next_pair(sample, settings, key, arrivals))
+        following.append(next_pair(sample, asked.settings, key, asked.arrivals, asked.machine))
         if progress is not None:
             progress(len(following), max(wanted, len(following)))
         if runs is None and _known(following):
@@ -231,118 +256,3 @@ def _known(following: Sequence[Pair]) -> bool:
 
 def _of(pairs: Sequence[Pair], side: str) -> list[Side]:
     return [getattr(pair, side) for pair in pairs]
-
-
-def summarise(
-    recorded: Sequence[Side], following: Sequence[Side], tasks: int
-) -> dict[str, Interval]:
-    """Each measure under one setting: the recorded tasks' mean, and where the next run lies.
-
-    Args:
-        recorded: runs of the recorded tasks.
-        following: next runs; none for no intervals.
-        tasks: how many tasks were recorded.
-
-    Returns:
-        An interval a measure.
-    """
-    summary = {}
-    for name in MEASURES:
-        mean = _mean([side.measures[name] for side in recorded])
-        if not following:
-            summary[name] = Interval(mean, math.nan, math.nan, LEVEL, "none")
-        elif name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
-            summary[name] = Interval(mean, math.nan, math.nan, LEVEL, "not estimable")
-        else:
-            found = _widened(next_value([side.measures[name] for side in following]), tasks)
-            most = 1.0 if name in _SHARES else math.inf
-            within = replaced(found, low=max(0.0, found.low), high=min(most, found.high))
-            summary[name] = _around(mean, within)
-    if following:
-        _widen_rare(summary, tasks)
-    return summary
-
-
-def _widen_rare(summary: dict[str, Interval], tasks: int) -> None:
-    """Where hardly a task fails, or hardly one succeeds, what so few tasks leave open of the rate.
-
-    Resampling a sample that has none of something never shows one. The unit here is the task.
-    """
-    rate = summary["success_rate"].mean
-    if not min(rate, 1 - rate) * tasks < _RARE:
-        return
-    open_ = next_rate(rate * tasks, tasks, tasks)
-
-    def failed(share: float) -> float:
-        return round((1 - share) * tasks - summary["cancelled"].mean)
-
-    for name, low, high in (
-        ("success_rate", open_.low, open_.high),
-        ("completed", round(open_.low * tasks), round(open_.high * tasks)),
-        ("failed", failed(open_.high), failed(open_.low)),
-    ):
-        now = summary[name]
-        wide = replaced(now, low=min(max(0.0, low), now.low), high=max(high, now.high))
-        summary[name] = _around(now.mean, wide)
-
-
-def _widened(interval: Interval, tasks: int) -> Interval:
-    """An interval with room for how few tasks it was drawn from; counts stay whole numbers."""
-    factor = expansion(tasks)
-    mean, low, high = interval.mean, interval.low, interval.high
-    wide_low, wide_high = mean - factor * (mean - low), mean + factor * (high - mean)
-    if float(low).is_integer() and float(high).is_integer():
-        wide_low, wide_high = math.floor(wide_low + 0.5), math.ceil(wide_high - 0.5)
-    return replaced(interval, low=wide_low, high=wide_high)
-
-
-def _around(mean: float, interval: Interval) -> Interval:
-    """An interval with another figure in it."""
-    return replaced(interval, mean=mean, low=min(mean, interval.low), high=max(mean, interval.high))
-
-
-def _mean(values: Sequence[float]) -> float:
-    """The mean; exactly the value where all are the same."""
-    return values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
-
-
-def differences(
-    recorded: Sequence[Pair], following: Sequence[Pair], tasks: int
-) -> dict[str, Difference]:
-    """Variant minus baseline, pair by pair: of the recorded tasks, and where the next one lies.
-
-    Args:
-        recorded: pairs of runs of the recorded tasks.
-        following: pairs of next runs; none for no intervals.
-        tasks: how many tasks were recorded.
-
-    Returns:
-        A difference a measure.
-    """
-    found_by_name = {}
-    for name in MEASURES:
-        mean = _mean(
-            [pair.variant.measures[name] - pair.baseline.measures[name] for pair in recorded]
-        )
-        if not following:
-            found_by_name[name] = Difference(mean, math.nan, math.nan, LEVEL, "none")
-            continue
-        found = next_difference(
-            [pair.baseline.measures[name] for pair in following],
-            [pair.variant.measures[name] for pair in following],
-        )
-        low, high = _widened(found, tasks).low, _widened(found, tasks).high
-        if name in _QUANTILES and not estimable(_QUANTILES[name], tasks):
-            found_by_name[name] = replaced(
-                found,
-                mean=mean,
-                low=math.nan,
-                high=math.nan,
-                kind="not estimable",
-                p_value=math.nan,
-            )
-        else:
-            found_by_name[name] = replaced(
-                found, mean=mean, low=min(mean, low), high=max(mean, high)
-            )
-    return found_by_name

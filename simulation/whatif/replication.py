@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime.core import CoreSettings
+from simulation.machine.machine import Machine
 from simulation.outcome import measure
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.read import Recording
@@ -63,6 +64,7 @@ def recorded_side(
     seed: int,
     arrivals: Arrivals = RECORDED,
     beyond: Beyond = "never",
+    machine: Machine | None = None,
 ) -> Side:
     """The recorded tasks themselves under a setting.
 
@@ -72,13 +74,18 @@ def recorded_side(
         seed: keys what has to be drawn.
         arrivals: when tasks come.
         beyond: what an attempt does that takes longer than all that were seen.
+        machine: what attempts meet, where that is not as recorded.
     """
     workload = RecordedWorkload(recording, settings, beyond=beyond, arrivals=arrivals)
-    return _run(workload, settings, seed)
+    return _run(workload, settings, seed, machine)
 
 
 def recorded_pair(
-    recording: Recording, settings: CoreSettings, seed: int, arrivals: Arrivals = RECORDED
+    recording: Recording,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
 ) -> Pair:
     """The recorded tasks themselves under the recorded and a changed setting.
 
@@ -86,18 +93,23 @@ def recorded_pair(
         recording: what was recorded.
         settings: the changed setting.
         seed: keys what has to be drawn.
-        arrivals: when tasks come.
+        arrivals: when tasks come in the changed setting.
+        machine: what attempts meet in the changed setting, where that is not as recorded.
     """
-    variant = recorded_side(recording, settings, seed, arrivals)
+    variant = recorded_side(recording, settings, seed, arrivals, machine=machine)
     shortest = variant
     if variant.unknown:
-        shortest = recorded_side(recording, settings, seed, arrivals, "shortest")
+        shortest = recorded_side(recording, settings, seed, arrivals, "shortest", machine)
     baseline = recorded_side(recording, recording.settings, seed, arrivals.baseline)
     return Pair(baseline, variant, shortest)
 
 
 def next_pair(
-    sample: Sample, settings: CoreSettings, seed: int, arrivals: Arrivals = RECORDED
+    sample: Sample,
+    settings: CoreSettings,
+    seed: int,
+    arrivals: Arrivals = RECORDED,
+    machine: Machine | None = None,
 ) -> Pair:
     """A next run of the same kind of work, under the recorded and a changed setting.
 
@@ -105,13 +117,14 @@ def next_pair(
         sample: the recording as a sample.
         settings: the changed setting.
         seed: keys the draws.
-        arrivals: when tasks come.
+        arrivals: when tasks come in the changed setting.
+        machine: what attempts meet in the changed setting, where that is not as recorded.
     """
     luck = sample.luck(seed)
-    variant = next_side(sample, settings, luck, arrivals)
+    variant = next_side(sample, settings, luck, arrivals, machine=machine)
     shortest = variant
     if variant.unknown:
-        shortest = next_side(sample, settings, luck, arrivals, "shortest")
+        shortest = next_side(sample, settings, luck, arrivals, "shortest", machine)
     baseline = next_side(sample, sample.recording.settings, luck, arrivals.baseline)
     return Pair(baseline, variant, shortest)
 
@@ -132,6 +145,7 @@ def next_side(
     luck: Luck,
     arrivals: Arrivals = RECORDED,
     beyond: Beyond = "never",
+    machine: Machine | None = None,
 ) -> Side:
     """A next run under one setting.
 
@@ -141,12 +155,16 @@ def next_side(
         luck: what befalls it.
         arrivals: when tasks come.
         beyond: what an attempt does that takes longer than all that were seen.
+        machine: what attempts meet, where that is not as recorded.
     """
     workload = NextRun(sample, settings, luck, beyond=beyond, arrivals=arrivals)
-    return _run(workload, settings, luck.seed)
+    return _run(workload, settings, luck.seed, machine)
 
 
-def _run(workload: RecordedWorkload | NextRun, settings: CoreSettings, seed: int) -> Side:
+def _run(
+    workload: RecordedWorkload | NextRun, settings: CoreSettings, seed: int, machine: Machine | None
+) -> Side:
+    workload.machine = machine or workload.machine
     run = simulate(workload, keyed(settings, seed), seed)
     measures = measure(run)
     return Side(

@@ -276,6 +276,17 @@ def test_a_mean_excess_is_as_uncertain_as_so_few_leave_it() -> None:
         assert stats.gamma.cdf(ratio, 10) == pytest.approx(u)
 
 
+def test_a_heavier_tail_has_a_longer_excess_beyond_the_largest() -> None:
+    """Pareto with index 3: the mean excess over u is u / 2, whatever u (its slope is 1/2)."""
+    pareto = sorted((1 - (n + 0.5) / 2500) ** (-1 / 3) for n in range(2500))
+    assert tail_of(pareto).mean_excess == pytest.approx(pareto[-1] / 2, rel=0.15)
+    # exponential: the same over any; uniform: shorter and shorter, taken for the same
+    exponential = [-math.log(1 - (n + 0.5) / 2500) for n in range(2500)]
+    assert tail_of(exponential).mean_excess == pytest.approx(1, rel=0.1)
+    even = [n / 2500 for n in range(2500)]
+    assert tail_of(even).mean_excess == pytest.approx(0.01, rel=0.1)
+
+
 def test_among_the_largest_a_value_lies_between_two() -> None:
     tail = tail_of([1.0, 2.0, 4.0, 7.0])
     assert tail.between(1.0, 0.3) == 1.0
