@@ -10,9 +10,11 @@ what is open is drawn, anew in each of R replications:
   has ended by now is the short part of it;
 * the pool that is drawn from is itself resampled in each replication, since what was seen so far
   is one sample (``simulation.statistics.resampling``);
-* of an attempt that has run longer than all but m of its group, nobody has seen the end with a
+* of an attempt that has run longer than all but m of its group, nobody has seen the like with a
   probability of 1 / (m + 1); it then goes on beyond the longest, and among the longest a duration
-  lies between two (``simulation.statistics.unseen``).
+  lies between two (``simulation.statistics.unseen``). For the tail, attempts that still run are
+  taken to go on for the mean excess, which is found by doing so again and again: the EM algorithm
+  (Dempster, Laird and Rubin, JRSS B 39(1), 1977, section 4.1.3).
 
 No task is expected beyond those that were submitted. The interval is one of the *next* value: where
 this very run's end lies.
@@ -54,6 +56,8 @@ __all__ = ["Forecast", "NothingSeenError", "forecast"]
 
 #: Replications by default, and with so many tasks that each takes a while.
 _RUNS, _RUNS_OF_MANY, _MANY = 199, 39, 3_000
+#: Steps of the EM algorithm: each takes up the share of attempts that run of what is missing yet.
+_STEPS: Final = 20
 _KEY: Final = 0x464F_5245  # keeps these draws apart from others under the same seed
 
 
@@ -259,10 +263,15 @@ class _Rest:
             )
         self._groups = {group: list(dict.fromkeys(tasks)) for group, tasks in self._groups.items()}
         self.seen = min((len(recording.by_group[group]) for group in open_groups), default=0)
-        self._seen = {
-            group: [took for took, _ in attempts] for group, attempts in recording.by_group.items()
-        }
-        self._tails = {group: tail_of(took) for group, took in self._seen.items()}
+        running: dict[str, list[int]] = {group: [] for group in recording.by_group}
+        for (task, _), bound in recording.censored.items():
+            running.setdefault(recording.specs[task].group, []).append(bound)
+        self._watched: dict[str, list[int]] = {}
+        self._tails: dict[str, Tail] = {}
+        for group, attempts in recording.by_group.items():
+            ends = [took for took, _ in attempts]
+            self._watched[group] = sorted([*ends, *running[group]])
+            self._tails[group] = _tail(ends, running[group])
 
     def run(self, seed: int) -> Run:
         draw = Random((_KEY << 64) | seed).random
@@ -272,8 +281,22 @@ class _Rest:
             pool += [tasks[int(draw() * len(tasks))] for _ in tasks]
         settings = keyed(self._recording.settings, seed)
         excess = {group: self._tails[group].drawn_excess(1.0 - draw()) for group in self._tails}
-        workload = _Continued(self._recording, settings, pool, self._seen, self._tails, excess)
+        workload = _Continued(self._recording, settings, pool, self._watched, self._tails, excess)
         return simulate(workload, settings, seed)
+
+
+def _tail(seen: list[int], running: list[int]) -> Tail:
+    """The tail of durations of which some are only known to be longer than they were watched.
+
+    Args:
+        seen: durations whose end was seen, the least first.
+        running: how long the others have run.
+    """
+    tail = tail_of(seen)
+    for _ in range(_STEPS if running else 0):
+        whole = sorted([*seen, *(bound + tail.mean_excess for bound in running)])
+        tail = replaced(tail, mean_excess=tail_of(whole).mean_excess)
+    return tail
 
 
 def _take_over(recording: Recording, past: Recording, group: str) -> list[int]:
@@ -305,12 +328,12 @@ class _Continued(RecordedWorkload):
         recording: Recording,
         settings: CoreSettings,
         pool: list[int],
-        seen: dict[str, list[int]],
+        watched: dict[str, list[int]],
         tails: dict[str, Tail],
         excess: dict[str, float],
     ) -> None:
         super().__init__(recording, settings, pool=pool)
-        self._durations = seen
+        self._watched = watched
         self._tails = tails
         self._excess = excess
 
@@ -325,7 +348,7 @@ class _Continued(RecordedWorkload):
                 return behaviour
             group = recording.specs[task].group
             bound = recording.censored.get(key, 0)
-            longer = len(self._durations[group]) - bisect_right(self._durations[group], bound)
+            longer = len(self._watched[group]) - bisect_right(self._watched[group], bound)
             chance = 1 / (longer + 1)
             u = uniform(seed, task, attempt, Purpose.CHOICE)
             tail, took = self._tails[group], behaviour.duration_ns
