@@ -491,7 +491,7 @@ class WorkerPool:
             RuntimeError: the pool has no journal, or it could not be written.
             ValueError: nothing has been seen that one could forecast from.
         """
-        from simulation.whatif import forecast as whatif  # noqa: PLC0415  # asked for by few
+        from simulation.whatif.forecast import forecast  # noqa: PLC0415  # asked for by few
 
         recorder = self._recorder
         if recorder is None or self._relay is None:
@@ -503,7 +503,7 @@ class WorkerPool:
         self._relay.flush()
         if recorder.errors:
             raise RuntimeError("the pool's journal could not be written; see the log")
-        return whatif.forecast(
+        return forecast(
             recorder.path,
             at_ns=now_ns,
             deadline=deadline,
