@@ -18,6 +18,7 @@ __all__ = [
     "FINE",
     "REFUSED",
     "arrivals_option",
+    "backend_option",
     "console",
     "force_option",
     "json_option",
@@ -50,6 +51,12 @@ arrivals_option = click.option(
     default="recorded",
     metavar="HOW",
     help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
+)
+backend_option = click.option(
+    "--backend",
+    metavar="FILE",
+    default=None,
+    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
 )
 runs_option = click.option(
     "--runs",

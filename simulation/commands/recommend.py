@@ -11,9 +11,12 @@ from simulation.commands.common import (
     FINE,
     REFUSED,
     arrivals_option,
+    backend_option,
+    calibration_option,
     console,
     force_option,
     json_option,
+    open_calibration,
     parse_changes,
     parse_grid,
     print_json,
@@ -53,6 +56,8 @@ __all__ = ["recommend"]
 @seed_option
 @processes_option
 @force_option
+@calibration_option
+@backend_option
 @json_option
 def recommend(
     work: str,
@@ -65,6 +70,8 @@ def recommend(
     seed: int,
     processes: int | None,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Find the cheapest setting with which the next run meets every target.
@@ -99,6 +106,8 @@ def recommend(
                 processes=processes,
                 progress=progress,
                 arrivals=arrivals,
+                calibration=open_calibration(calibration),
+                backends=backend or (),
             )
     except DishonestError as error:
         warn(f"refused: {error} (--force answers anyway)")

@@ -11,9 +11,12 @@ from simulation.commands.common import (
     FINE,
     REFUSED,
     arrivals_option,
+    backend_option,
+    calibration_option,
     console,
     force_option,
     json_option,
+    open_calibration,
     parse_changes,
     parse_grid,
     print_json,
@@ -49,6 +52,8 @@ __all__ = ["sweep"]
 @seed_option
 @processes_option
 @force_option
+@calibration_option
+@backend_option
 @json_option
 def sweep(
     work: str,
@@ -60,6 +65,8 @@ def sweep(
     seed: int,
     processes: int | None,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
@@ -94,6 +101,8 @@ def sweep(
                 processes=processes,
                 progress=progress,
                 arrivals=arrivals,
+                calibration=open_calibration(calibration),
+                backends=backend or (),
             )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)

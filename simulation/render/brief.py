@@ -53,6 +53,8 @@ def brief(name: str, value: float, *, difference: bool = False, width: float = 0
         value, width = value * 100, width * 100
     size = abs(value)
     digits = 0 if size >= 100 else 1 if size >= 10 or unit == "%" else 2 if size >= 1 else 3
+    if unit == "x":
+        digits = min(digits, 2)
     if unit == "" and float(value).is_integer():
         digits = 0
     if width > 0:

@@ -23,8 +23,10 @@ from simulation.whatif.sweep import Cell, Sweep
 
 __all__ = ["show_sweep"]
 
-#: Measures that every grid shows, beside the judged one.
-_SHOWN: Final = ("makespan_seconds", "success_rate", "task_seconds_p95", "amplification")
+#: Measures beside the judged one: what it costs, whom, and how long they wait.
+_SHOWN: Final = ("success_rate", "task_seconds_p95", "amplification")
+#: More varied fields than these share a column, so that the grid still fits a terminal.
+_OWN_COLUMNS: Final = 2
 _WORDS: Final = {"not told apart": "unsure"}
 _STYLES: Final = {"better": "green", "worse": "red", "refused": "yellow"}
 
@@ -40,6 +42,8 @@ def show_sweep(console: Console, answer: Sweep) -> None:
         say(console, fidelity_line(answer.fidelity))
     names = list(answer.cells[0].changes)
     shown = [name for name in _SHOWN if name != answer.best]
+    if len(names) > _OWN_COLUMNS:
+        names = ["setting"]
     grid = table(*(field_head(name) for name in names))
     grid.columns[0].min_width = max(grid.columns[0].min_width or 0, len("recorded"))
     for title in (head_below(answer.best), f"minus\n{answer.baseline}"):
@@ -70,7 +74,9 @@ def show_sweep(console: Console, answer: Sweep) -> None:
 
 
 def _row(answer: Sweep, cell: Cell, shown: list[str], *, best: bool) -> list[Text | str]:
-    values = [value_text(value) for value in cell.changes.values()]
+    values: list[Text | str] = [value_text(value) for value in cell.changes.values()]
+    if len(values) > _OWN_COLUMNS:
+        values = [setting_text(cell.changes).replace(" ", "\n")]
     if cell.verdict == "refused":
         return [*values, "-", "-", Text("refused", style="yellow"), *("-" for _ in shown)]
     words = [] if cell.verdict == "same" else [_WORDS.get(cell.verdict, cell.verdict)]

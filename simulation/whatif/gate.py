@@ -184,7 +184,7 @@ def _hold(
     client: Any,
 ) -> Held:
     try:
-        work = open_work(path, force=force)
+        work = open_work(path, workers=changes.get("max_workers", 1), force=force)
     except DishonestError as error:
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:

@@ -22,6 +22,8 @@ from typing import Any, Final
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Interval, estimable
@@ -115,6 +117,8 @@ def recommend(
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = RECORDED,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Recommendation:
     """Find the cheapest setting that meets all targets.
 
@@ -133,6 +137,8 @@ def recommend(
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and, as far as that is known, their number.
         arrivals: when a journal's tasks come, as for ``what_if``.
+        calibration: what a journal's machine costs, as for ``what_if``.
+        backends: what a journal's attempts call, as for ``what_if``.
 
     Returns:
         What was found, confirmed on fresh seeds; or what came nearest.
@@ -155,7 +161,14 @@ def recommend(
     check_runs(runs, seed)
     check_names([minimize])
     common = dict(changes or {})
-    opened = open_work(work, arrivals=arrivals, force=force)
+    opened = open_work(
+        work,
+        arrivals=arrivals,
+        calibration=calibration,
+        backends=backends,
+        workers=_MOST_WORKERS,
+        force=force,
+    )
     _check_estimable(wanted, opened, force=force)
     ranges = dict(over or {})
     if minimize not in ranges:
@@ -398,7 +411,7 @@ class _Search:
         return {**changes, self._field: self._values[at - 1]} if at else None
 
     def confirm(self, found: dict[str, Any], seed: int) -> Tried | None:
-        """The found setting on fresh seeds; where it fails there, dearer ones in growing strides."""
+        """The found setting on fresh seeds; where it fails, dearer ones in growing strides."""
         at, stride = self._values.index(found[self._field]), 1
         for step in range(len(self._values)):
             changes = {**found, self._field: self._values[at]}

@@ -130,13 +130,14 @@ def _of_scenario_run(work: Work, settings: CoreSettings, seed: int) -> Ends:
 
 def _of_journal_run(work: Work, trial: Trial, luck: Luck | None, seed: int) -> Ends:
     arrivals = work.arrivals.baseline if trial.unchanged else work.arrivals
+    machine = None if trial.unchanged else work.machine
 
     def side(beyond: Beyond) -> Side:
         assert work.recording is not None
         if luck is None:
-            found = recorded_side(work.recording, trial.settings, seed, arrivals, beyond)
+            found = recorded_side(work.recording, trial.settings, seed, arrivals, beyond, machine)
         else:
-            found = next_side(work.sample, trial.settings, luck, arrivals, beyond)
+            found = next_side(work.sample, trial.settings, luck, arrivals, beyond, machine)
         return _amplified(found)
 
     never = side("never")

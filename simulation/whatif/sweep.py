@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.journal import Journal
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Difference, Interval, holm
@@ -41,7 +43,7 @@ class Cell:
         outcome: the measures under it.
         difference: it minus the baseline, replication by replication.
         p_value: of the judged measure's difference, as if this were the only cell; ``None`` where
-            there is nothing to test: it is the baseline, or nothing is random.
+            there is nothing to test: it is the baseline, or there is one run only.
         p_adjusted: the same for a grid of this size (Holm).
         verdict: ``better``, ``worse``, ``not told apart`` or ``same``, by the judged measure.
         near_best: whether it cannot be told from the best cell.
@@ -129,6 +131,8 @@ def sweep(
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = RECORDED,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Sweep:
     """Run every combination of some fields' values on the same work.
 
@@ -145,6 +149,8 @@ def sweep(
         client: computes in their place, see ``Workers``.
         progress: called with the runs done and their number.
         arrivals: when a journal's tasks come, as for ``what_if``.
+        calibration: what a journal's machine costs, as for ``what_if``.
+        backends: what a journal's attempts call, as for ``what_if``.
 
     Returns:
         The cells, and the best again on fresh seeds.
@@ -171,7 +177,14 @@ def sweep(
     for name in common:
         if name in vary:
             raise ValueError(f"{name}: is changed for all cells and varied, too; leave one out")
-    opened = open_work(work, arrivals=arrivals, force=force)
+    opened = open_work(
+        work,
+        arrivals=arrivals,
+        calibration=calibration,
+        backends=backends,
+        workers=_most([*vary.get("max_workers", ()), common.get("max_workers", 1)]),
+        force=force,
+    )
     trials = [Trial(opened.changed({**common, **cell})) for cell in cells]
     recorded = opened.kind == "journal"
     first = 0 if recorded else 1  # of the cells that are compared
@@ -234,6 +247,11 @@ def sweep(
     return answer
 
 
+def _most(values: Sequence[Any]) -> int:
+    """The most of some numbers, which are not checked yet."""
+    return max((value for value in values if isinstance(value, int)), default=1)
+
+
 def _winner(
     outcomes: Sequence[Mapping[str, Interval]],
     refusals: Sequence[str | None],
@@ -267,6 +285,8 @@ def _compare(
             found.append((None, None, "refused"))
         elif same[at]:
             found.append((None, None, "same"))
+        elif difference.low == difference.high == difference.mean == 0:
+            found.append((difference.p_value, adjusted[at], "same"))
         elif not math.isnan(adjusted[at]):
             told = adjusted[at] < SIGNIFICANT
             verdict = _direction(difference.mean, best) if told else "not told apart"

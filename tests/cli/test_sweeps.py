@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -352,3 +354,30 @@ def test_progress_on_a_terminal_and_none_in_a_pipe(scenario: Path) -> None:
     assert process.returncode == 0
     assert "runs, about" in told
     assert b"runs, about" not in out
+
+
+# ------------------------------------------------------------------------------------- the page
+
+PAGE = ROOT / "docs" / "sweeps.md"
+_CONSOLE = re.compile(r"^```console\n\$ python -m simulation (.*)\n((?:.*\n)*?)```", re.MULTILINE)
+
+
+def test_the_page_says_what_the_commands_say(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its program makes the journals, and each command prints what stands below it."""
+    page = PAGE.read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "journals").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    exec(compile(program, str(PAGE), "exec"), {"__name__": "page"})
+    told = {}
+    for command, expected in _CONSOLE.findall(page):
+        done = run(*shlex.split(command))
+        lines = [line.rstrip() for line in done.out.strip("\n").splitlines()]
+        told[command] = "\n".join(lines) + "\n", expected, done.code
+    assert len(told) == 5
+    for command, (printed, expected, code) in told.items():
+        assert printed == expected, command
+        assert code == (1 if command.startswith("gate") else 0)
