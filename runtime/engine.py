@@ -225,9 +225,10 @@ class Engine:
         waiting: attempts that wait for tasks of this pool, as (task, attempt), each with its watch.
         dropped: what users handed in and nobody needs any more; the host lets go of it where
             their destructors may call the pool.
-        feed: where late exceptions go, if anywhere.
+        feed: where transitions and late exceptions go, if anywhere.
         unheard: those that came when nobody was there any more; the host logs them.
-        decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions.
+        decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions. The
+            host calls ``tell`` after some of them, where transitions wait in the core.
     """
 
     def __init__(self, config: WorkerPoolConfig, prefix: str, key_prefix: str) -> None:
@@ -250,7 +251,7 @@ class Engine:
         """Tell somebody of each decision from now on, or nobody.
 
         Args:
-            tap: who is told.
+            tap: who is told what went into it and what came out.
         """
         self._tap = tap
         self.decide = self.core.handle if tap is None else self._decide_and_tell
@@ -263,9 +264,22 @@ class Engine:
         if tap is not None:
             if out or type(stimulus) is not TimeElapsed or core.timers_fired != fired:
                 tap.step(now_ns, stimulus, out)
-            if core.transitions:
-                tap.transitions(core.take_transitions())
         return out
+
+    def tell(self) -> None:
+        """Hand over the transitions that wait in the core; a host calls it when there are any,
+        before it lets go of the core.
+        """
+        taken = self.core.take_transitions()
+        if self.feed is not None:
+            self.feed.transitions(taken)
+
+    def hang_up(self) -> None:
+        """Tell nobody anything more, and count nothing more, as of now."""
+        self.tap_into(None)
+        self.feed = None
+        self.core.record("none")
+        self.core.count_into(None)
 
     def task_id(self, number: int) -> str:
         """The public id of a task."""

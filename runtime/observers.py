@@ -17,7 +17,7 @@ import threading
 import time
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -55,13 +55,19 @@ _DETAILS: Final[tuple[Detail, ...]] = ("none", "notable", "all")
 
 
 class Observer(Protocol):
-    """Is told what changed, in order, each transition once."""
+    """Is told what changed, in order, each transition once.
+
+    The CPU time of each attempt is measured for an observer, unless it has an attribute
+    ``needs_cpu_time`` that is false: that costs 1 us an attempt.
+    """
 
     def attach(self, view: PoolView) -> None:
         """Get to know the pool; called once, before anything else."""
 
     def detail(self) -> Detail:
-        """Which transitions it needs at present; asked again now and then."""
+        """Which transitions it needs at present, besides those of the tasks that it has marked
+        (``PoolView.mark``); asked again now and then.
+        """
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Take what changed. It may also get transitions that it did not ask for."""
@@ -170,6 +176,7 @@ class Relay:
     ) -> None:
         self._engine = engine
         self._observers = list(observers)
+        self._detached: list[Observer] = []  # those that raised; they are closed with the others
         self._sinks = list(sinks)
         self._threaded = threaded
         # in a thread of ours nobody but us would hear of a SystemExit
@@ -185,7 +192,9 @@ class Relay:
         self._signal = allocate_lock()
         self._signal.acquire()
         self._finishing = False
+        self._over = False  # the last decision that anybody is told of has been made
         self._closed = False
+        self._held: Callable[[Callable[[], object]], object] = lambda look: look()
         self._done = allocate_lock()  # released when everything is delivered and closed
         self._done.acquire()
         self.observer_errors = 0
@@ -193,6 +202,7 @@ class Relay:
 
     def attach(self, view: PoolView) -> None:
         """Let every observer get to know the pool; from then on they are told."""
+        self._held = view.held
         for observer in list(self._observers):
             try:
                 observer.attach(view)
@@ -204,10 +214,9 @@ class Relay:
 
     def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
         """Take what went into the core and what came out."""
-        if self._sinks:
-            self._steps.append((now_ns, stimulus, instructions))
-            if self._idle or len(self._steps) > _BACKLOG:
-                self._wake()
+        self._steps.append((now_ns, stimulus, instructions))
+        if self._idle or len(self._steps) > _BACKLOG:
+            self._wake()
 
     def transitions(self, batch: list[Transition]) -> None:
         """Take what changed."""
@@ -324,7 +333,15 @@ class Relay:
             self._done.release()  # for the next who joins
         return True
 
+    def _hang_up(self) -> None:
+        self._over = True
+        self._engine.hang_up()
+
     def _close(self) -> None:
+        try:
+            self._held(self._hang_up)  # the journal and the counts end with the same decision
+        except Exception:  # nobody can be held off any more: this is a forked child, or the like
+            self._hang_up()
         while self.flush():
             pass
         with self._delivering():
@@ -338,18 +355,23 @@ class Relay:
                     observer.close()
                 except self._caught:
                     self._detach(observer)
+            for observer in self._detached:
+                with suppress(self._caught):  # it has been told of once
+                    observer.close()
             self._observers = []
+            self._detached = []
             self._sinks = []
-            self._ask_detail()
-            self._engine.feed = None
             self._done.release()
 
     def _detach(self, observer: Observer) -> None:
         self.observer_errors += 1
         self._observers.remove(observer)
+        self._detached.append(observer)
         _log.exception("observer %r raised and is told nothing more", observer)
 
     def _ask_detail(self) -> None:
+        if self._over:
+            return
         detail: Detail = "none"
         for observer in list(self._observers):
             try:
@@ -357,7 +379,7 @@ class Relay:
             except self._caught:
                 self._detach(observer)
         self._engine.core.record(detail)
-        self._engine.tap_into(None if detail == "none" and not self._sinks else self)
+        self._engine.tap_into(self if self._sinks else None)
 
 
 def _take(queue: deque[_T]) -> list[_T]:

@@ -138,7 +138,8 @@ class WorkerPool:
         if self._relay is not None:
             host.observe(
                 self._relay,
-                measure_cpu=self._recorder is not None or bool(observers),
+                measure_cpu=self._recorder is not None
+                or any(getattr(observer, "needs_cpu_time", True) for observer in observers),
                 in_context=in_context,
             )
             self._relay.attach(PoolView(host, self._tallies, self._relay.flush))

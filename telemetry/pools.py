@@ -55,14 +55,11 @@ class Telemetry:
     ) -> None:
         self._attached = False
         self._parts: list[PoolMetrics | PoolSpans] = []
-        metrics = None if registry is None else PoolMetrics(registry)
-        if metrics is not None:
-            self._parts.append(metrics)
+        if registry is not None:
+            self._parts.append(PoolMetrics(registry))
         if tracer_provider is not None:
             spans = PoolSpans(tracer_provider, relation, queue_spans)
-            self._parts.append(spans)  # after the metrics, which ask for traces of tasks that end
-            if metrics is not None:
-                metrics.mark_traces(spans.trace_of)
+            self._parts.append(spans)
             # with these a pool takes it for one that has to be where users' code is
             self.submitted, self.begin = spans.submitted, spans.begin
 
