@@ -261,9 +261,10 @@ class Engine:
         fired = core.timers_fired
         out = core.handle(now_ns, stimulus)
         tap = self._tap
-        if tap is not None:
-            if out or type(stimulus) is not TimeElapsed or core.timers_fired != fired:
-                tap.step(now_ns, stimulus, out)
+        if tap is not None and (
+            out or type(stimulus) is not TimeElapsed or core.timers_fired != fired
+        ):
+            tap.step(now_ns, stimulus, out)
         return out
 
     def tell(self) -> None:

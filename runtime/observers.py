@@ -81,15 +81,19 @@ class Observer(Protocol):
 
 @runtime_checkable
 class ContextObserver(Protocol):
-    """An observer that also has to be where users' code is: in the submitter's context, and in the
-    attempt's. What it raises there is logged once, and it is asked no more.
+    """An observer that also has to be where users' code is: in the task's context variables, and
+    in the attempt's. What it raises there is logged once, and it is asked no more.
     """
 
     def submitted(self, number: int) -> None:
-        """A task was handed in, by the calling thread in its present context."""
+        """A task is being handed in by the calling thread. The context variables are the task's
+        own copy of the submitter's: what is set in them, each of its attempts will find.
+        """
 
     def begin(self, number: int, attempt: int) -> None:
-        """An attempt's function is about to run, in this thread and this context."""
+        """An attempt's function is about to run in this thread. The context variables are the
+        attempt's own copy of the task's.
+        """
 
 
 class InContext:

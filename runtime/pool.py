@@ -146,7 +146,7 @@ class WorkerPool:
         self._accounts = Accounts(engine, host, self._tallies)
         self._deliver = host.deliver
         if in_context is not None:
-            self._deliver = partial(_tell_and_deliver, in_context, host.deliver)
+            self._deliver = partial(_tell_and_deliver, in_context, engine.jobs, host.deliver)
         if host.clock == "wall" and interrupts.guard():
             self._guarded.append(True)
 
@@ -619,12 +619,18 @@ def _tallies(
 
 def _tell_and_deliver(
     in_context: InContext,
+    jobs: Mapping[int, Job],
     deliver: Callable[[Stimulus, Any], None],
     submitted: TaskSubmitted,
     payload: Any,
 ) -> None:
-    """Hand in a task, after those who have to be in its submitter's context."""
-    in_context.submitted(submitted.task)
+    """Hand in a task, after those who have to be in its context."""
+    number = submitted.task
+    job = jobs[number]
+    context = job.context
+    if context is _NO_CONTEXT or context is None:
+        context = job.context = Context()  # one of its own, that something may be left in
+    context.run(in_context.submitted, number)
     deliver(submitted, payload)
 
 

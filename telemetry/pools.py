@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Final, Self
 from wsgiref.simple_server import WSGIServer
 
 from opentelemetry.sdk.trace import TracerProvider
@@ -42,6 +42,8 @@ class Telemetry:
         1
     """
 
+    needs_cpu_time: Final = False
+
     submitted: Callable[[int], None]
     begin: Callable[[int, int], None]
 
@@ -55,11 +57,14 @@ class Telemetry:
     ) -> None:
         self._attached = False
         self._parts: list[PoolMetrics | PoolSpans] = []
-        if registry is not None:
-            self._parts.append(PoolMetrics(registry))
+        spans: PoolSpans | None = None
         if tracer_provider is not None:
             spans = PoolSpans(tracer_provider, relation, queue_spans)
             self._parts.append(spans)
+        if registry is not None:
+            lost = {} if spans is None else {"spans_lost": spans.outlet.lost}
+            self._parts.append(PoolMetrics(registry, **lost))
+        if spans is not None:
             # with these a pool takes it for one that has to be where users' code is
             self.submitted, self.begin = spans.submitted, spans.begin
 
@@ -78,8 +83,8 @@ class Telemetry:
             part.attach(view)
 
     def detail(self) -> Detail:
-        """All transitions, where anything is made of them."""
-        return "all" if self._parts else "none"
+        """None but those of the tasks whose spans are made: these are marked."""
+        return "none"
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Take what changed."""

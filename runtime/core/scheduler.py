@@ -394,7 +394,7 @@ class Core:
             now,
         )
         if self.tally is not None:
-            task.tally = group = self.tally.group(s.group)
+            task.tally = group = self.tally.groups.get(s.group) or self.tally.group(s.group)
             group.submitted += 1
         if self.marks:
             task.mark = self.marks.pop(number, None)
@@ -488,14 +488,7 @@ class Core:
             assert state is not None
             self.transitions.append(
                 r.Transition(
-                    now,
-                    s.task,
-                    state,
-                    state,
-                    Cause.LATE_COMPLETION,
-                    s.attempt,
-                    held,
-                    detail=s,
+                    now, s.task, state, state, Cause.LATE_COMPLETION, s.attempt, held, detail=s
                 )
             )
 
@@ -542,9 +535,7 @@ class Core:
                     )
                     if key in seen or not (runs or key in self._abandoned):
                         raise InvalidTransition(
-                            stimulus,
-                            "no such attempt is running",
-                            self.story(part.task),
+                            stimulus, "no such attempt is running", self.story(part.task)
                         )
                     seen.add(key)
                 case r.CancelRequested():
@@ -594,7 +585,7 @@ class Core:
             self.wake_at_ns = min(self.wake_at_ns, timeout_at)
         out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
         if task.tally is not None:
-            task.tally.waits.add(now - task.ready_at_ns, now, task.mark)
+            task.tally.started(now, task.ready_at_ns, task.mark)
         if self._keep_all or task.mark is not None:
             self.transitions.append(
                 r.Transition(

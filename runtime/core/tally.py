@@ -6,12 +6,14 @@ since that costs a fraction of making a record of each transition and counting t
 record 0011). Nothing in the core reads it.
 
 Durations are sorted into *buckets* by upper bounds, as Prometheus has them: a value counts in the
-first bucket whose bound is not below it, and in one without a bound where there is none.
+first bucket whose bound is not below it, and in one without a bound where there is none. Those of
+tasks that succeed, and of waits, are only put on a list; some hundred at a time are sorted, cut at
+the bounds and added up (*folded*), which takes a third of looking for each one's bucket by itself.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,6 +22,8 @@ __all__ = ["Buckets", "GroupTally", "Tally"]
 #: What a marked task has brought to a bucket: its mark, the duration, the instant.
 Newest = tuple[object, int, int]
 
+#: Durations that wait to be folded, at most, about.
+_FOLD_AT: Final = 256
 _OUTCOMES: Final = ("ok", "error", "timeout", "cancelled")
 
 
@@ -34,22 +38,25 @@ class Buckets:
         counts: how many fell into each bucket; the last has no bound.
         sum_ns: all durations added up.
         newest: for each bucket, the newest that a marked task has brought, ``None`` where none has.
+        waiting: durations that are not in ``counts`` and ``sum_ns`` before ``fold`` is called.
 
     Example:
         >>> waits = Buckets([10, 20])
-        >>> for wait in (5, 10, 11, 99):
-        ...     waits.add(wait, 0, None)
+        >>> waits.waiting += [99, 11, 10]
+        >>> waits.fold()
+        >>> waits.add(5, at_ns=0, mark=None)
         >>> waits.counts, waits.sum_ns
         ([2, 1, 1], 125)
     """
 
-    __slots__ = ("bounds_ns", "counts", "newest", "sum_ns")
+    __slots__ = ("bounds_ns", "counts", "newest", "sum_ns", "waiting")
 
     def __init__(self, bounds_ns: Sequence[int]) -> None:
         self.bounds_ns = bounds_ns
         self.counts = [0] * (len(bounds_ns) + 1)
         self.sum_ns = 0
         self.newest: list[Newest | None] = [None] * (len(bounds_ns) + 1)
+        self.waiting: list[int] = []
 
     def add(self, value_ns: int, at_ns: int, mark: object) -> None:
         """Count a duration.
@@ -65,13 +72,32 @@ class Buckets:
         if mark is not None:
             self.newest[index] = (mark, value_ns, at_ns)
 
+    def fold(self) -> None:
+        """Count the durations that wait."""
+        values, counts = self.waiting, self.counts
+        if not values:
+            return
+        self.sum_ns += sum(values)
+        values.sort()
+        below = 0
+        for index, bound in enumerate(self.bounds_ns):
+            upto = bisect_right(values, bound, below)
+            counts[index] += upto - below
+            below = upto
+            if below == len(values):
+                break
+        counts[-1] += len(values) - below
+        values.clear()
+
     def copy(self) -> Buckets:
-        """The same, by itself."""
+        """The same, by itself, with nothing waiting."""
+        self.fold()
         made = Buckets.__new__(Buckets)
         made.bounds_ns = self.bounds_ns
         made.counts = self.counts.copy()
         made.sum_ns = self.sum_ns
         made.newest = self.newest.copy()
+        made.waiting = []
         return made
 
 
@@ -108,8 +134,24 @@ class GroupTally:
         self.waits = Buckets(bounds_ns)
         self.attempts = {outcome: Buckets(bounds_ns) for outcome in _OUTCOMES}
         self.tasks = {outcome: Buckets(bounds_ns) for outcome in _OUTCOMES}
-        self._attempts_ok = self.attempts["ok"]
-        self._tasks_ok = self.tasks["ok"]
+        self._attempts_ok = self.attempts["ok"].waiting
+        self._tasks_ok = self.tasks["ok"].waiting
+
+    def started(self, now_ns: int, ready_ns: int, mark: object) -> None:
+        """Count the wait of an attempt that is started.
+
+        Args:
+            now_ns: when.
+            ready_ns: when its task became ready.
+            mark: see ``Buckets.add``.
+        """
+        if mark is not None:
+            self.waits.add(now_ns - ready_ns, now_ns, mark)
+            return
+        waiting = self.waits.waiting
+        waiting.append(now_ns - ready_ns)
+        if len(waiting) >= _FOLD_AT:
+            self.waits.fold()
 
     def succeeded(self, now_ns: int, started_ns: int, submitted_ns: int, mark: object) -> None:
         """Count an attempt that succeeded, and its task with it.
@@ -120,8 +162,16 @@ class GroupTally:
             submitted_ns: when the task was submitted.
             mark: see ``Buckets.add``.
         """
-        self._attempts_ok.add(now_ns - started_ns, now_ns, mark)
-        self._tasks_ok.add(now_ns - submitted_ns, now_ns, mark)
+        if mark is not None:
+            self.attempts["ok"].add(now_ns - started_ns, now_ns, mark)
+            self.tasks["ok"].add(now_ns - submitted_ns, now_ns, mark)
+            return
+        waiting = self._attempts_ok
+        waiting.append(now_ns - started_ns)
+        self._tasks_ok.append(now_ns - submitted_ns)
+        if len(waiting) >= _FOLD_AT:
+            self.attempts["ok"].fold()
+            self.tasks["ok"].fold()
 
     def copy(self) -> GroupTally:
         """The same, by itself."""
@@ -131,8 +181,8 @@ class GroupTally:
         made.waits = self.waits.copy()
         made.attempts = {outcome: buckets.copy() for outcome, buckets in self.attempts.items()}
         made.tasks = {outcome: buckets.copy() for outcome, buckets in self.tasks.items()}
-        made._attempts_ok = made.attempts["ok"]
-        made._tasks_ok = made.tasks["ok"]
+        made._attempts_ok = made.attempts["ok"].waiting
+        made._tasks_ok = made.tasks["ok"].waiting
         return made
 
 
@@ -178,7 +228,7 @@ class Tally:
         return found
 
     def running_ns(self) -> int:
-        """Time that attempts have run, of those that have ended."""
+        """Time that attempts have run, of those that have ended; of a copy."""
         return sum(
             buckets.sum_ns for group in self.groups.values() for buckets in group.attempts.values()
         )
