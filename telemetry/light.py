@@ -49,6 +49,7 @@ class LightSpan(Span):
     """
 
     thread_id = 0
+    _touched = False  # whether anything was set on it
 
     # what all spans of a pool share
     _limits: SpanLimits
@@ -88,6 +89,7 @@ class LightSpan(Span):
             made = BoundedList(limits.max_links)
         else:
             raise AttributeError(name)
+        self._touched = True
         return self.__dict__.setdefault(name, made)
 
     def add_event(
@@ -101,37 +103,38 @@ class LightSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         """Nothing: the attempt's end ends it."""
 
-    def finish(self, attributes: dict[str, Any], start_time: int, end_time: int) -> None:
+    def finish(
+        self, attributes: dict[str, Any], start_time: int, end_time: int, *, shared: bool
+    ) -> None:
         """End it: from now on the SDK takes nothing more to be set.
 
         Args:
             attributes: the pool's own; what the function has set goes before them.
             start_time: when it began, in epoch nanoseconds.
             end_time: when it ended.
+            shared: whether a function may be setting something on it at this very moment.
         """
-        mine = self.__dict__
-        lock = mine.get("_lock")
-        if lock is None:
-            self._end_time = end_time
-        else:
-            with lock:
-                self._end_time = end_time
         self._start_time = start_time
-        theirs: BoundedAttributes | None = mine.get("_attributes")
-        limits = type(self)._limits
-        if theirs is not None or limits.max_span_attribute_length is not None:
-            merged = {**attributes, **theirs.copy()} if theirs is not None else attributes
-            made = BoundedAttributes(
-                limits.max_span_attributes, merged, True, limits.max_span_attribute_length
-            )
-            made.dropped += theirs.dropped if theirs is not None else 0
-            self._attributes = made
+        if shared or self._touched or type(self)._limits.max_span_attribute_length is not None:
+            self._finish_touched(attributes, end_time)
         else:
+            self._end_time = end_time
             self._attributes = attributes
-        if "_events" not in mine:
-            self._events = ()
-        if "_links" not in mine:
-            self._links = ()
+            self._events = self._links = ()
+
+    def _finish_touched(self, attributes: dict[str, Any], end_time: int) -> None:
+        with self._lock:  # which whoever sets something holds
+            self._end_time = end_time
+            theirs = self._attributes
+            limits = type(self)._limits
+            made = BoundedAttributes(
+                limits.max_span_attributes,
+                {**attributes, **theirs.copy()},
+                True,
+                limits.max_span_attribute_length,
+            )
+            made.dropped += theirs.dropped
+            self._attributes = made
 
 
 class DroppedSpan(NonRecordingSpan):

@@ -119,17 +119,22 @@ class Outlet:
         self._processor = processor
         self._scope = scope
         self.pool = ""
-        self._known: object = None
+        self._known: object = self  # nothing yet
         self._listens = False
         self._queues: list[Any] = []
         self._simple: list[Any] = []
         self._told: set[str] = set()
         self._lost = dict.fromkeys(LOSSES, 0)
 
+    def _added(self) -> object:
+        """The processors that were added: another object, where one more was."""
+        return getattr(self._processor, "_span_processors", None)
+
     @property
     def listens(self) -> bool:
         """Whether some processor has an ``on_start`` that does anything."""
-        self._look_again()
+        if self._added() is not self._known:
+            self._look_again()
         return self._listens
 
     def on_start(self, span: Any, context: Any) -> None:
@@ -150,17 +155,14 @@ class Outlet:
         Args:
             span: which.
         """
-        self._look_again()
-        context = span.context
-        sampled = context is not None and context.trace_flags.sampled  # the SDK passes others by
-        for queue in self._queues if sampled else ():
-            if queue._shutdown:
-                self._lose("shut_down")
-            elif len(queue._queue) >= queue._max_queue_size:
-                self._lose("queue_full")
-        for simple in self._simple if sampled else ():
+        if self._added() is not self._known:
+            self._look_again()
+        for queue in self._queues:
+            if len(queue._queue) >= queue._max_queue_size or queue._shutdown:
+                self._lose_from(span, "shut_down" if queue._shutdown else "queue_full")
+        for simple in self._simple:
             if simple._shutdown:
-                self._lose("shut_down")
+                self._lose_from(span, "shut_down")
         try:
             self._processor.on_end(span)
         except Exception as error:
@@ -176,6 +178,12 @@ class Outlet:
         if failed:
             self._say("export_failed")
         return {**self._lost, "export_failed": failed}
+
+    def _lose_from(self, span: ReadableSpan, reason: str) -> None:
+        """Count a span that one of the SDK's processors drops; it passes by what is not sampled."""
+        context = span.get_span_context()
+        if context is not None and context.trace_flags.sampled:
+            self._lose(reason)
 
     def _lose(self, reason: str, error: BaseException | None = None) -> None:
         self._lost[reason] += 1
@@ -193,11 +201,8 @@ class Outlet:
             )
 
     def _look_again(self) -> None:
-        """Get to know the processors anew, where one was added."""
-        added = getattr(self._processor, "_span_processors", None)
-        if added is self._known and added is not None:
-            return
-        self._known = added
+        """Get to know the processors anew: one was added."""
+        self._known = self._added()
         leaves = list(_leaves(self._processor))
         self._listens = any(not _silent(processor) for processor in leaves)
         queues = [

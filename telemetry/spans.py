@@ -49,6 +49,13 @@ _OUTCOME: Final = {
     TaskState.CANCELLED: "cancelled",
 }
 _NS: Final = 1e9
+# Looked up once: that takes longer than what is done with them.
+_READY: Final = TaskState.READY
+_RUNNING: Final = TaskState.RUNNING
+_DELAYED: Final = TaskState.DELAYED
+_SUCCEEDED: Final = TaskState.SUCCEEDED
+_ABORT_REQUESTED: Final = Cause.ABORT_REQUESTED
+_LATE_COMPLETION: Final = Cause.LATE_COMPLETION
 #: Sets the ids of an attempt's queue span apart from its own.
 _QUEUE: Final = 1 << 31
 _DROPPED: Final = TraceFlags(TraceFlags.DEFAULT)
@@ -58,11 +65,21 @@ _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 class _Task:
     """What is remembered of a live task, beside its span."""
 
-    __slots__ = ("attempts", "running", "since_ns", "slot", "span", "spec", "waited_ns")
+    __slots__ = (
+        "attempts",
+        "running",
+        "since_ns",
+        "slot",
+        "span",
+        "spec",
+        "submitted_ns",
+        "waited_ns",
+    )
 
     def __init__(self, span: LightSpan, spec: TaskSubmitted) -> None:
         self.span = span
         self.spec = spec
+        self.submitted_ns = 0
         self.since_ns = 0  # when it entered the state that it is in
         self.waited_ns = 0
         self.slot = -1
@@ -249,34 +266,37 @@ class PoolSpans:
 
     def _follow(self, t: Transition) -> None:
         task = self._tasks.get(t.task)
-        if task is None or t.cause == Cause.LATE_COMPLETION:
+        if task is None:
             return
-        if t.cause is None:
-            task.span._start_time = self._epoch_ns + t.at_ns
-            task.since_ns = t.at_ns
+        at_ns, cause, before, after = t.at_ns, t.cause, t.before, t.after
+        if cause is None:
+            task.submitted_ns = task.since_ns = at_ns
             return
-        before, after = t.before, t.after
-        if self._queue_spans and before == TaskState.READY and after != TaskState.READY:
+        if self._queue_spans and before is _READY and after is not _READY:
             self._end_wait(t, task)
-        if after == TaskState.RUNNING:
-            task.waited_ns = t.at_ns - task.since_ns
+        if after is _RUNNING:
+            task.waited_ns = at_ns - task.since_ns
+            task.since_ns = at_ns
             task.slot, task.attempts = t.slot, t.attempt
-        elif before == TaskState.RUNNING:
+            return
+        if cause is _LATE_COMPLETION:
+            return
+        if before is _RUNNING:
             self._end_attempt(t, task)
-        if t.cause == Cause.ABORT_REQUESTED:
-            self._add_event(task, "workerpool.abort_requested", t.at_ns)
-        if after == TaskState.DELAYED and t.until_ns is not None:
+        if cause is _ABORT_REQUESTED:
+            self._add_event(task, "workerpool.abort_requested", at_ns)
+        if after is _DELAYED and t.until_ns is not None:
             self._add_event(
                 task,
                 "workerpool.retry_scheduled",
-                t.at_ns,
+                at_ns,
                 {
                     "workerpool.retry.reason": t.reason,
-                    "workerpool.backoff": (t.until_ns - t.at_ns) / _NS,
+                    "workerpool.backoff": (t.until_ns - at_ns) / _NS,
                 },
             )
-        task.since_ns = t.at_ns
-        if after >= TaskState.SUCCEEDED:
+        task.since_ns = at_ns
+        if after >= _SUCCEEDED:
             self._end_task(t, task)
 
     def _add_event(
@@ -293,7 +313,7 @@ class PoolSpans:
         if t.abandoned:
             outcome = "cancelled" if t.cause == Cause.CANCEL_REQUESTED else "timeout"
         else:
-            outcome = "ok" if t.after == TaskState.SUCCEEDED else "error"
+            outcome = "ok" if t.after is _SUCCEEDED else "error"
         limit = view.settings.timeout_ns if spec.timeout_ns is UNSET else spec.timeout_ns
         attributes: dict[str, Any] = {
             "workerpool.attempt.number": t.attempt,
@@ -312,17 +332,15 @@ class PoolSpans:
             attributes["error.type"] = kind
             if error is not None and outcome == "error":
                 span.add_event("exception", _exception(error), ended_ns)
-            span.finish(attributes, began_ns, ended_ns)
             span._status = Status(StatusCode.ERROR, kind)
-        else:
-            span.finish(attributes, began_ns, ended_ns)
+        span.finish(attributes, began_ns, ended_ns, shared=t.abandoned)
         self.outlet.on_end(span)
 
     def _end_wait(self, t: Transition, task: _Task) -> None:
         attempt = task.attempts + 1
         span = self._under(task, 2, t.task, attempt | _QUEUE)
         began_ns, ended_ns = self._epoch_ns + task.since_ns, self._epoch_ns + t.at_ns
-        span.finish({"workerpool.attempt.number": attempt}, began_ns, ended_ns)
+        span.finish({"workerpool.attempt.number": attempt}, began_ns, ended_ns, shared=False)
         self.outlet.on_end(span)
 
     def _end_task(self, t: Transition, task: _Task) -> None:
@@ -342,7 +360,8 @@ class PoolSpans:
             error = view.failure(t.task, task.attempts)
             attributes["error.type"] = "TimeoutError" if error is None else type_name(error)
             span._status = Status(StatusCode.ERROR, t.reason)
-        span.finish(attributes, span._start_time or 0, self._epoch_ns + t.at_ns)
+        epoch_ns = self._epoch_ns
+        span.finish(attributes, epoch_ns + task.submitted_ns, epoch_ns + t.at_ns, shared=False)
         del self._tasks[t.task]
         self.outlet.on_end(span)
 
