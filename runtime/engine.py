@@ -44,7 +44,10 @@ from runtime.errors import (
 )
 from runtime.failures import told
 
-__all__ = ["Engine", "Extra", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
+__all__ = ["NO_CONTEXT", "Engine", "Extra", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
+
+#: One for all tasks whose submitter has set no context variable; never run in, only copied.
+NO_CONTEXT: Final = Context()
 
 ReturnWhen = Literal["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"]
 
@@ -364,6 +367,18 @@ class Engine:
         self.unwatch(watch)
         if waiter is not None:
             self.waiting.pop(waiter, None)
+
+    def call_in(self, number: int, call: Callable[[], object]) -> None:
+        """Call something in the context variables that each attempt of a task will have.
+
+        Args:
+            number: a task that is being handed in.
+            call: what may set some.
+        """
+        job = self.jobs[number]
+        if job.context is NO_CONTEXT or job.context is None:
+            job.context = Context()
+        job.context.run(call)
 
     def forget_unless_known(self, number: int) -> None:
         """Forget a task that was to be handed in, if the core has not heard of it.

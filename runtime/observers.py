@@ -81,18 +81,18 @@ class Observer(Protocol):
 
 @runtime_checkable
 class ContextObserver(Protocol):
-    """An observer that also has to be where users' code is: in the task's context variables, and
-    in the attempt's. What it raises there is logged once, and it is asked no more.
+    """An observer that also has to be where users' code is: in the submitter's context, and in the
+    attempt's. What it raises there is logged once, and it is asked no more.
     """
 
     def submitted(self, number: int) -> None:
-        """A task is being handed in by the calling thread. The context variables are the task's
-        own copy of the submitter's: what is set in them, each of its attempts will find.
+        """A task is being handed in, by the calling thread in its present context. The task has a
+        copy of that already (``PoolView.call_in``).
         """
 
     def begin(self, number: int, attempt: int) -> None:
-        """An attempt's function is about to run in this thread. The context variables are the
-        attempt's own copy of the task's.
+        """An attempt's function is about to run, in this thread and this context, the attempt's
+        own copy of the task's.
         """
 
 
@@ -104,11 +104,11 @@ class InContext:
     """
 
     def __init__(self, observers: Sequence[ContextObserver]) -> None:
-        self._observers = list(observers)
+        self._observers = tuple(observers)
 
     def submitted(self, number: int) -> None:
         """See ``ContextObserver``."""
-        for observer in list(self._observers):
+        for observer in self._observers:
             try:
                 observer.submitted(number)
             except Exception:
@@ -116,15 +116,14 @@ class InContext:
 
     def begin(self, number: int, attempt: int) -> None:
         """See ``ContextObserver``."""
-        for observer in list(self._observers):
+        for observer in self._observers:
             try:
                 observer.begin(number, attempt)
             except Exception:
                 self._leave_out(observer)
 
     def _leave_out(self, observer: ContextObserver) -> None:
-        if observer in self._observers:
-            self._observers.remove(observer)
+        self._observers = tuple(other for other in self._observers if other is not observer)
         _log.exception("observer %r raised in a task's context and is asked no more", observer)
 
 

@@ -12,7 +12,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -43,7 +43,7 @@ from runtime.core.records import (
     TaskSubmitted,
     UnsetType,
 )
-from runtime.engine import Engine, Job, ReturnWhen, Watch
+from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver
@@ -58,8 +58,6 @@ __all__ = ["WorkerPool"]
 _log = logging.getLogger("twinclock")
 _instances = itertools.count(1)
 
-# One for all tasks whose submitter has set no context variable; never run in, only copied.
-_NO_CONTEXT: Final = Context()
 _NAMED: Final = 5
 
 
@@ -146,7 +144,7 @@ class WorkerPool:
         self._accounts = Accounts(engine, host, self._tallies)
         self._deliver = host.deliver
         if in_context is not None:
-            self._deliver = partial(_tell_and_deliver, in_context, engine.jobs, host.deliver)
+            self._deliver = partial(_tell_and_deliver, in_context, host.deliver)
         if host.clock == "wall" and interrupts.guard():
             self._guarded.append(True)
 
@@ -239,7 +237,7 @@ class WorkerPool:
         number = next(self._numbers)
         spec = TaskSubmitted(number, task_name, priority)
         context = copy_context()
-        self._jobs[number] = Job(spec, task_fn, args, None, context if context else _NO_CONTEXT)
+        self._jobs[number] = Job(spec, task_fn, args, None, context if context else NO_CONTEXT)
         try:
             self._deliver(spec, None)
         except BaseException:
@@ -619,18 +617,12 @@ def _tallies(
 
 def _tell_and_deliver(
     in_context: InContext,
-    jobs: Mapping[int, Job],
     deliver: Callable[[Stimulus, Any], None],
     submitted: TaskSubmitted,
     payload: Any,
 ) -> None:
-    """Hand in a task, after those who have to be in its context."""
-    number = submitted.task
-    job = jobs[number]
-    context = job.context
-    if context is _NO_CONTEXT or context is None:
-        context = job.context = Context()  # one of its own, that something may be left in
-    context.run(in_context.submitted, number)
+    """Hand in a task, after those who have to be in its submitter's context."""
+    in_context.submitted(submitted.task)
     deliver(submitted, payload)
 
 

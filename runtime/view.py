@@ -96,8 +96,9 @@ class PoolView:
         return self._host.now_ns()
 
     def mark(self, number: int, mark: object) -> None:
-        """Have a task's transitions told whatever ``detail`` says, and have it remembered where it
-        is counted. To be called before the task is handed in: by ``submitted``.
+        """Have a task's transitions told whatever ``detail`` says, all but its submission and its
+        starts, with the instants of those; and have it remembered where it is counted. To be
+        called before the task is handed in: by ``submitted``.
 
         Args:
             number: the task's number.
@@ -105,13 +106,15 @@ class PoolView:
         """
         self._host.engine.core.marks[number] = mark
 
-    def unmark(self, number: int) -> None:
-        """Take a mark back that was set in vain.
+    def call_in(self, number: int, call: Callable[[], object]) -> None:
+        """Call something in the context variables that each attempt of a task will have; to be
+        called by ``submitted``.
 
         Args:
             number: the task's number.
+            call: what may set some.
         """
-        self._host.engine.core.marks.pop(number, None)
+        self._host.engine.call_in(number, call)
 
     def count(self, make: Callable[[], Tally]) -> Tally:
         """Have the core count what happens; to be called by ``attach``, before anything has.

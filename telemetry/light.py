@@ -27,6 +27,7 @@ from opentelemetry.trace import (
     StatusCode,
     set_span_in_context,
 )
+from opentelemetry.trace.span import TraceState
 from opentelemetry.util import types
 
 __all__ = ["SPAN_KEY", "UNSET_STATUS", "DroppedSpan", "LightSpan"]
@@ -46,9 +47,13 @@ class LightSpan(Span):
 
     Attributes:
         thread_id: where its function runs.
+        attempt: of which attempt it is.
+        earlier: the span of the task's attempt before that.
     """
 
     thread_id = 0
+    attempt = 0
+    earlier: LightSpan | None = None
     _touched = False  # whether anything was set on it
 
     # what all spans of a pool share
@@ -125,7 +130,7 @@ class LightSpan(Span):
     def _finish_touched(self, attributes: dict[str, Any], end_time: int) -> None:
         with self._lock:  # which whoever sets something holds
             self._end_time = end_time
-            theirs = self._attributes
+            theirs: Any = self._attributes  # the SDK's BoundedAttributes
             limits = type(self)._limits
             made = BoundedAttributes(
                 limits.max_span_attributes,
@@ -141,18 +146,35 @@ class DroppedSpan(NonRecordingSpan):
     """The span of a task that is not sampled: nothing but a context, made when it is asked for.
 
     Args:
-        make: makes the context.
+        make: makes the context of a task by its number.
+        number: which task's.
+        parent: the context above, ``None`` for a root.
+
+    Attributes:
+        trace_id: the trace by which it was decided, 0 where that depended on no trace.
+        trace_state: what the sampler said of it.
     """
 
-    def __init__(self, make: Callable[[], SpanContext]) -> None:
+    trace_id = 0
+    trace_state: TraceState | None = None
+
+    def __init__(
+        self,
+        make: Callable[[DroppedSpan], SpanContext],
+        number: int,
+        parent: SpanContext | None,
+    ) -> None:
         self._make = make
+        self.number = number
+        self.parent = parent
 
     def get_span_context(self) -> SpanContext:
         """Its context; the same for all who ask, in whatever thread."""
-        context: SpanContext | None = self.__dict__.get("_context")
-        if context is None:
-            context = self.__dict__.setdefault("_context", self._make())
-        return context
+        return self._make(self)
+
+    def made_by(self, make: Callable[[DroppedSpan], SpanContext]) -> bool:
+        """Whether it is of a certain pool."""
+        return self._make is make
 
     def __repr__(self) -> str:
         return f"DroppedSpan({self.get_span_context()!r})"

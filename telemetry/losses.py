@@ -17,7 +17,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+)
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     SimpleSpanProcessor,
@@ -120,6 +124,7 @@ class Outlet:
         self._scope = scope
         self.pool = ""
         self._known: object = self  # nothing yet
+        self._ends: Any = ()
         self._listens = False
         self._queues: list[Any] = []
         self._simple: list[Any] = []
@@ -163,10 +168,11 @@ class Outlet:
         for simple in self._simple:
             if simple._shutdown:
                 self._lose_from(span, "shut_down")
-        try:
-            self._processor.on_end(span)
-        except Exception as error:
-            self._lose("processor_error", error)
+        for processor in self._ends:
+            try:
+                processor.on_end(span)
+            except Exception as error:
+                self._lose("processor_error", error)
 
     def lost(self) -> dict[str, int]:
         """How many spans were lost so far, by reason."""
@@ -204,6 +210,8 @@ class Outlet:
         """Get to know the processors anew: one was added."""
         self._known = self._added()
         leaves = list(_leaves(self._processor))
+        one_by_one = type(self._processor) is SynchronousMultiSpanProcessor
+        self._ends = self._known if one_by_one else (self._processor,)
         self._listens = any(not _silent(processor) for processor in leaves)
         queues = [
             processor._batch_processor

@@ -52,40 +52,29 @@ _NS: Final = 1e9
 # Looked up once: that takes longer than what is done with them.
 _READY: Final = TaskState.READY
 _RUNNING: Final = TaskState.RUNNING
-_DELAYED: Final = TaskState.DELAYED
 _SUCCEEDED: Final = TaskState.SUCCEEDED
+_STARTED: Final = Cause.STARTED
 _ABORT_REQUESTED: Final = Cause.ABORT_REQUESTED
 _LATE_COMPLETION: Final = Cause.LATE_COMPLETION
 #: Sets the ids of an attempt's queue span apart from its own.
 _QUEUE: Final = 1 << 31
-_DROPPED: Final = TraceFlags(TraceFlags.DEFAULT)
+_RECORDED: Final = TraceFlags(TraceFlags.DEFAULT)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 
 class _Task:
-    """What is remembered of a live task, beside its span."""
+    """What is remembered of a live task."""
 
-    __slots__ = (
-        "attempts",
-        "running",
-        "since_ns",
-        "slot",
-        "span",
-        "spec",
-        "submitted_ns",
-        "waited_ns",
-    )
+    __slots__ = ("context", "parent", "running", "span", "spec")
 
-    def __init__(self, span: LightSpan, spec: TaskSubmitted) -> None:
-        self.span = span
+    def __init__(self, context: SpanContext, parent: SpanContext | None, spec: TaskSubmitted):
+        self.context = context
+        self.parent = parent
         self.spec = spec
-        self.submitted_ns = 0
-        self.since_ns = 0  # when it entered the state that it is in
-        self.waited_ns = 0
-        self.slot = -1
-        self.attempts = 0
-        # spans of attempts that have begun: the next may begin before we are told of the last's end
-        self.running: dict[int, LightSpan] = {}
+        self.span: LightSpan | None = None  # where it is needed before the task's end
+        # the span of the attempt that has begun last: the one before leads on from there, since
+        # an attempt may begin before the thread that makes spans has heard of the last one's end
+        self.running: LightSpan | None = None
 
 
 class PoolSpans:
@@ -116,6 +105,8 @@ class PoolSpans:
         self._ids = provider.id_generator
         self._relation = relation
         self._queue_spans = queue_spans
+        self._dropped = self._make_dropped  # one object
+        self._seed = provider.id_generator.generate_trace_id()  # of ids that nobody may ask for
         self._tasks: dict[int, _Task] = {}
         self._names: dict[str, tuple[str, str, str]] = {}  # by group
         self._view: PoolView | None = None
@@ -136,7 +127,10 @@ class PoolSpans:
         self._view = view
         self.outlet.pool = view.name
         self._virtual = view.clock == "virtual"
+        if self._virtual:
+            self._seed = view.settings.seed
         self._epoch_ns = view.epoch_ns
+        self._timeout_ns = view.settings.timeout_ns
         self._span.now_epoch_ns = staticmethod(partial(_now_epoch_ns, view))
 
     def detail(self) -> Detail:
@@ -154,99 +148,100 @@ class PoolSpans:
     # ------------------------------------------------------------ where users' code is
 
     def submitted(self, number: int) -> None:
-        """Take the submitter's span as the task's parent, decide on sampling, and leave a span in
-        the task's context.
-        """
+        """Take the submitter's span as the task's parent, and decide on sampling."""
         view = self._view
         if view is None:
             return
         context = otel_context.get_current()
-        found = context.get(SPAN_KEY) if context else None
-        current = found.get_span_context() if isinstance(found, trace.Span) else None
-        if current is not None and not current.is_valid:
-            current = None
+        current = _valid(context)
         parent = current if self._relation == "child" else None
-        if parent is None and self._at_roots is Decision.DROP:
-            self._leave(context, DroppedSpan(partial(self._new_context, number, None, None, None)))
+        decision = self._at_roots if parent is None else None
+        if decision is Decision.DROP:
             return
-        trace_id = self._new_ids(number, 0)[0] if parent is None else parent.trace_id
+        trace_id = self._new_trace_id(number) if parent is None else parent.trace_id
         spec = view.task(number)
         name = self._names_of(spec.group)[0]
         links = [Link(current)] if current is not None and self._relation == "link" else ()
         attributes: types.Attributes = None
         state: TraceState | None = None
-        decision = self._at_roots if parent is None else None
         if decision is None:
             above = context if parent is not None else otel_context.Context()
             decided = self._sampler.should_sample(
                 above, trace_id, name, SpanKind.INTERNAL, None, links
             )
             decision, attributes, state = decided.decision, decided.attributes, decided.trace_state
-        if decision is Decision.DROP:
-            make = partial(self._new_context, number, trace_id, parent, state)
-            self._leave(context, DroppedSpan(make))
-            return
-        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _DROPPED
-        _, span_id = self._new_ids(number, 0)
-        own = SpanContext(trace_id, span_id, False, flags, state)
-        span = self._span(name, own, parent)
-        for link in links:
-            span.add_link(link.context)
-        if attributes:
-            span.set_attributes(attributes)
-        self._tasks[number] = _Task(span, spec)
+            if decision is Decision.DROP:
+                dropped = DroppedSpan(self._dropped, number, parent)
+                dropped.trace_id, dropped.trace_state = trace_id, state
+                view.call_in(number, partial(_leave, context, dropped))
+                return
+        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _RECORDED
+        own = SpanContext(trace_id, self._new_span_id(number, 0), False, flags, state)
+        self._tasks[number] = task = _Task(own, parent, spec)
         view.mark(number, own)
-        if self.outlet.listens:
+        if links or attributes or self.outlet.listens:
+            span = self._span_of(task)
+            for link in links:
+                span.add_link(link.context)
+            if attributes:
+                span.set_attributes(attributes)
             self._start(span, context)
 
     def begin(self, number: int, attempt: int) -> None:
         """Make the attempt's span current; its context is the attempt's own, so it stays so."""
-        task = self._tasks.get(number)
-        if task is None:
-            return  # not sampled: its context has had a span since it was submitted
-        span = self._under(task, 1, number, attempt)
-        span.thread_id = threading.get_ident()
         context = otel_context.get_current()
-        if self.outlet.listens:
-            self._start(span, trace.set_span_in_context(task.span, context))
-        self._leave(context, span)
-        task.running[attempt] = span
+        task = self._tasks.get(number)
+        if task is not None:
+            span = self._under(task, 1, number, attempt)
+            span.thread_id = threading.get_ident()
+            span.attempt = attempt
+            if self.outlet.listens:
+                self._start(span, trace.set_span_in_context(self._span_of(task), context))
+            _leave(context, span)
+            span.earlier = task.running
+            task.running = span
+            return
+        found = context.get(SPAN_KEY) if context else None
+        if type(found) is DroppedSpan and found.number == number and found.made_by(self._dropped):
+            return  # left there when it was submitted
+        parent = _valid(context) if self._relation == "child" else None
+        _leave(context, DroppedSpan(self._dropped, number, parent))
 
     def _start(self, span: LightSpan, context: otel_context.Context) -> None:
         """Tell the processors; the exact instant is known only later."""
         span._start_time = self._span.now_epoch_ns()
         self.outlet.on_start(span, context)
 
-    @staticmethod
-    def _leave(context: otel_context.Context, span: trace.Span) -> None:
-        """Make a span the current one from now on, in this thread's context."""
-        otel_context.attach(otel_context.Context({**context, SPAN_KEY: span}))
+    def _make_dropped(self, span: DroppedSpan) -> SpanContext:
+        """The context of a span that is not sampled: always the same one for a task."""
+        trace_id, span_id = _drawn(self._seed, span.number, 0)
+        parent, state = span.parent, span.trace_state
+        if parent is not None:
+            trace_id = parent.trace_id
+            state = parent.trace_state if state is None else state
+        return SpanContext(span.trace_id or trace_id, span_id, False, _RECORDED, state)
 
-    def _new_context(
-        self,
-        number: int,
-        trace_id: int | None,
-        parent: SpanContext | None,
-        state: TraceState | None,
-    ) -> SpanContext:
-        """The context of a span that is not sampled."""
-        new_trace_id, span_id = self._new_ids(number, 0)
-        if parent is not None and state is None:
-            state = parent.trace_state
-        return SpanContext(trace_id or new_trace_id, span_id, False, _DROPPED, state)
+    def _new_trace_id(self, number: int) -> int:
+        if self._virtual:
+            return _drawn(self._seed, number, 0)[0]
+        return self._ids.generate_trace_id()
 
-    def _new_ids(self, number: int, attempt: int) -> tuple[int, int]:
-        view = self._view
-        if self._virtual and view is not None:
-            key = (((view.settings.seed << 64) | number) << 32) | attempt
-            draw = Random(key).getrandbits
-            return draw(128) or 1, draw(64) or 1
-        return self._ids.generate_trace_id(), self._ids.generate_span_id()
+    def _new_span_id(self, number: int, attempt: int) -> int:
+        if self._virtual:
+            return _drawn(self._seed, number, attempt)[1]
+        return self._ids.generate_span_id()
+
+    def _span_of(self, task: _Task) -> LightSpan:
+        """A task's own span, made when first needed."""
+        if task.span is None:
+            name = self._names_of(task.spec.group)[0]
+            task.span = self._span(name, task.context, task.parent)
+        return task.span
 
     def _under(self, task: _Task, which: int, number: int, key: int) -> LightSpan:
         """A span under a task's, named by its place in ``_names_of``."""
-        above = task.span.get_span_context()
-        _, span_id = self._new_ids(number, key)
+        above = task.context
+        span_id = self._new_span_id(number, key)
         own = SpanContext(above.trace_id, span_id, False, above.trace_flags, above.trace_state)
         return self._span(self._names_of(task.spec.group)[which], own, above)
 
@@ -261,71 +256,67 @@ class PoolSpans:
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Make the spans that have ended."""
+        tasks = self._tasks
         for transition in batch:
-            self._follow(transition)
+            task = tasks.get(transition.task)
+            if task is not None:
+                self._follow(transition, task)
 
-    def _follow(self, t: Transition) -> None:
-        task = self._tasks.get(t.task)
-        if task is None:
-            return
-        at_ns, cause, before, after = t.at_ns, t.cause, t.before, t.after
-        if cause is None:
-            task.submitted_ns = task.since_ns = at_ns
-            return
-        if self._queue_spans and before is _READY and after is not _READY:
-            self._end_wait(t, task)
-        if after is _RUNNING:
-            task.waited_ns = at_ns - task.since_ns
-            task.since_ns = at_ns
-            task.slot, task.attempts = t.slot, t.attempt
-            return
-        if cause is _LATE_COMPLETION:
+    def _follow(self, t: Transition, task: _Task) -> None:
+        cause, before = t.cause, t.before
+        if cause is None or cause is _STARTED or cause is _LATE_COMPLETION:
             return
         if before is _RUNNING:
+            if self._queue_spans:
+                self._end_wait(t, task, t.attempt, t.started_at_ns)
             self._end_attempt(t, task)
+        elif before is _READY and self._queue_spans:
+            self._end_wait(t, task, t.attempt + 1, t.at_ns)
         if cause is _ABORT_REQUESTED:
-            self._add_event(task, "workerpool.abort_requested", at_ns)
-        if after is _DELAYED and t.until_ns is not None:
+            self._add_event(task, "workerpool.abort_requested", t.at_ns)
+        if t.until_ns is not None:
             self._add_event(
                 task,
                 "workerpool.retry_scheduled",
-                at_ns,
+                t.at_ns,
                 {
                     "workerpool.retry.reason": t.reason,
-                    "workerpool.backoff": (t.until_ns - at_ns) / _NS,
+                    "workerpool.backoff": (t.until_ns - t.at_ns) / _NS,
                 },
             )
-        task.since_ns = at_ns
-        if after >= _SUCCEEDED:
+        elif t.after >= _SUCCEEDED:
             self._end_task(t, task)
 
     def _add_event(
         self, task: _Task, name: str, at_ns: int, attributes: types.Attributes = None
     ) -> None:
-        task.span.add_event(name, attributes, self._epoch_ns + at_ns)
+        self._span_of(task).add_event(name, attributes, self._epoch_ns + at_ns)
 
     def _end_attempt(self, t: Transition, task: _Task) -> None:
         view, spec = self._view, task.spec
         assert view is not None
-        span = task.running.pop(t.attempt, None)
+        span = task.running
+        while span is not None and span.attempt != t.attempt:
+            span = span.earlier
         if span is None:  # it was abandoned before its function began
             span = self._under(task, 1, t.task, t.attempt)
         if t.abandoned:
             outcome = "cancelled" if t.cause == Cause.CANCEL_REQUESTED else "timeout"
         else:
             outcome = "ok" if t.after is _SUCCEEDED else "error"
-        limit = view.settings.timeout_ns if spec.timeout_ns is UNSET else spec.timeout_ns
+        own_limit = spec.timeout_ns
+        limit = self._timeout_ns if own_limit is UNSET else own_limit
         attributes: dict[str, Any] = {
             "workerpool.attempt.number": t.attempt,
-            "workerpool.worker.id": f"worker-{task.slot + 1}",
-            "workerpool.queue.wait": task.waited_ns / _NS,
+            "workerpool.worker.id": f"worker-{t.slot + 1}",
+            "workerpool.queue.wait": (t.started_at_ns - t.ready_at_ns) / _NS,
             "workerpool.outcome": outcome,
         }
         if limit is not None:
             attributes["workerpool.timeout"] = limit / _NS
         if span.thread_id:
             attributes["thread.id"] = span.thread_id
-        began_ns, ended_ns = self._epoch_ns + task.since_ns, self._epoch_ns + t.at_ns
+        began_ns, ended_ns = self._epoch_ns + t.started_at_ns, self._epoch_ns + t.at_ns
         if outcome in ("error", "timeout"):
             error = view.failure(t.task, t.attempt)
             kind = "TimeoutError" if error is None else type_name(error)
@@ -336,15 +327,14 @@ class PoolSpans:
         span.finish(attributes, began_ns, ended_ns, shared=t.abandoned)
         self.outlet.on_end(span)
 
-    def _end_wait(self, t: Transition, task: _Task) -> None:
-        attempt = task.attempts + 1
+    def _end_wait(self, t: Transition, task: _Task, attempt: int, ended_at_ns: int) -> None:
         span = self._under(task, 2, t.task, attempt | _QUEUE)
-        began_ns, ended_ns = self._epoch_ns + task.since_ns, self._epoch_ns + t.at_ns
+        began_ns, ended_ns = self._epoch_ns + t.ready_at_ns, self._epoch_ns + ended_at_ns
         span.finish({"workerpool.attempt.number": attempt}, began_ns, ended_ns, shared=False)
         self.outlet.on_end(span)
 
     def _end_task(self, t: Transition, task: _Task) -> None:
-        view, spec, span = self._view, task.spec, task.span
+        view, spec, span = self._view, task.spec, self._span_of(task)
         assert view is not None
         outcome = _OUTCOME[t.after]
         attributes: dict[str, Any] = {
@@ -354,14 +344,14 @@ class PoolSpans:
             "workerpool.task.priority": spec.priority,
             "workerpool.group": spec.group,
             "workerpool.outcome": outcome,
-            "workerpool.attempt.count": task.attempts,
+            "workerpool.attempt.count": t.attempt,
         }
         if outcome in ("error", "timeout"):
-            error = view.failure(t.task, task.attempts)
+            error = view.failure(t.task, t.attempt)
             attributes["error.type"] = "TimeoutError" if error is None else type_name(error)
             span._status = Status(StatusCode.ERROR, t.reason)
         epoch_ns = self._epoch_ns
-        span.finish(attributes, epoch_ns + task.submitted_ns, epoch_ns + t.at_ns, shared=False)
+        span.finish(attributes, epoch_ns + t.submitted_at_ns, epoch_ns + t.at_ns, shared=False)
         del self._tasks[t.task]
         self.outlet.on_end(span)
 
@@ -375,6 +365,26 @@ def _decided_at_roots(sampler: Sampler) -> Decision | None:
     if type(root) is not StaticSampler:
         return None
     return root.should_sample(None, 1, "").decision
+
+
+def _valid(context: otel_context.Context) -> SpanContext | None:
+    """The context of the current span, ``None`` where there is none."""
+    if not context:
+        return None
+    found = context.get(SPAN_KEY)
+    own = found.get_span_context() if isinstance(found, trace.Span) else None
+    return own if own is not None and own.is_valid else None
+
+
+def _leave(context: otel_context.Context, span: trace.Span) -> None:
+    """Make a span the current one from now on, in the present context variables."""
+    otel_context.attach(otel_context.Context({**context, SPAN_KEY: span}))
+
+
+def _drawn(seed: int, number: int, attempt: int) -> tuple[int, int]:
+    """Ids of a trace and of a span that depend on nothing else."""
+    draw = Random((((seed << 64) | number) << 32) | attempt).getrandbits
+    return draw(128) or 1, draw(64) or 1
 
 
 def _now_epoch_ns(view: PoolView) -> int:

@@ -70,7 +70,8 @@ class Core:
     Args:
         settings: what it decides by.
         record: which transitions to keep for ``take_transitions``: ``none``; ``notable``, all but
-            submissions, starts and successes; or ``all``. Those of a marked task are always kept.
+            submissions, starts and successes; or ``all``. Of a marked task all are kept but its
+            submission and its starts.
 
     Attributes:
         transitions: those recorded and not taken yet.
@@ -398,7 +399,7 @@ class Core:
             group.submitted += 1
         if self.marks:
             task.mark = self.marks.pop(number, None)
-        if self._keep_all or task.mark is not None:
+        if self._keep_all:
             self.transitions.append(
                 r.Transition(now, number, None, TaskState.READY, None, detail=s)
             )
@@ -449,7 +450,9 @@ class Core:
         )
         if task.tally is not None:
             task.tally.succeeded(now, task.attempt_at_ns, task.submitted_at_ns, task.mark)
-        if self._keep_all or task.mark is not None:
+        if task.mark is not None:
+            self._note(now, task, TaskState.RUNNING, Cause.SUCCEEDED, detail=s)
+        elif self._keep_all:
             self.transitions.append(
                 r.Transition(
                     now,
@@ -586,7 +589,7 @@ class Core:
         out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
         if task.tally is not None:
             task.tally.started(now, task.ready_at_ns, task.mark)
-        if self._keep_all or task.mark is not None:
+        if self._keep_all:
             self.transitions.append(
                 r.Transition(
                     now,
@@ -647,11 +650,11 @@ class Core:
         task.retries_left -= 1
         task.backoff_ns = delay
         task.due_at_ns = due_at
-        task.attempt_at_ns = now  # from here on: when this backoff began
         heapq.heappush(self._backoffs, (due_at, number))
         self._wake_by(due_at)
         out.append(r.DelayTask(number, task.attempt, due_at, why))
         self._note(now, task, before, cause, why, due_at, failure, abandoned=timed_out)
+        task.attempt_at_ns = now  # from here on: when this backoff began
 
     def _end(
         self,
@@ -770,27 +773,18 @@ class Core:
         cause: Cause,
         reason: r.Reason = "",
         until_ns: int | None = None,
-        failure: r.AttemptFailed | None = None,
+        detail: r.AttemptSucceeded | r.AttemptFailed | None = None,
         *,
         abandoned: bool = False,
     ) -> None:
-        if not self._keep and task.mark is None:
+        marked = task.mark is not None
+        if not self._keep and not marked:
             return
-        self.transitions.append(
-            r.Transition(
-                now,
-                task.spec.task,
-                before,
-                TaskState(task.state),
-                cause,
-                task.attempt,
-                task.slot,
-                reason,
-                until_ns,
-                failure,
-                abandoned,
-            )
-        )
+        times = (task.submitted_at_ns, task.ready_at_ns, task.attempt_at_ns) if marked else ()
+        number, state = task.spec.task, TaskState(task.state)
+        attempt, slot = task.attempt, task.slot
+        change = now, number, before, state, cause, attempt, slot, reason, until_ns, detail
+        self.transitions.append(r.Transition(*change, abandoned, *times))
 
 
 def _simultaneous_key(part: r.SimultaneousPart) -> tuple[int, int, int]:
