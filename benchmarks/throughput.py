@@ -155,7 +155,8 @@ def _pool(
         enable_instrumentation=log or prometheus or spans is not None,
     )
     registry = CollectorRegistry() if prometheus else None
-    provider, count = None, int
+    provider: TracerProvider | None = None
+    count: Callable[[], int] = int
     if spans is not None:
         provider, count = _discarding(2 * tasks, sampled=spans)
     watched = prometheus or spans is not None
@@ -291,8 +292,8 @@ def throughput(size: Size) -> Benchmark:
     return Benchmark(
         "throughput",
         f"{tasks:,} tasks that do nothing, on 8 and on 50 workers, from before the pool is made "
-        f"until the value of each is there (results) and until the pool is shut down (closed; cpu: the "
-        f"CPU time of the process until then).",
+        f"until the value of each is there (results) and until the pool is shut down (closed; cpu: "
+        f"the CPU time of the process until then).",
         {"results": "us/task", "closed": "us/task", "cpu": "us/task"},
         size.of(15, 3),
         contestants,
