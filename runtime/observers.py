@@ -213,6 +213,10 @@ class Relay:
                 self._detach(observer)
         self._ask_detail()
 
+    def attached(self) -> list[Observer]:
+        """Those who are told."""
+        return list(self._observers)
+
     # ------------------------------------------------------------ the deciding thread's side
 
     def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:

@@ -131,16 +131,17 @@ class WorkerPool:
             self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
         # no method: the threads hold the view, and must not hold the pool
         self._tallies = partial(_tallies, self._rejected, self._recorder, self._relay)
-        there = [one for one in watching if isinstance(one, ContextObserver)]
-        in_context = InContext(there) if there else None
+        in_context: InContext | None = None
         if self._relay is not None:
+            self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
+            there = [one for one in self._relay.attached() if isinstance(one, ContextObserver)]
+            in_context = InContext(there) if there else None
             host.observe(
                 self._relay,
                 measure_cpu=self._recorder is not None
                 or any(getattr(observer, "needs_cpu_time", True) for observer in observers),
                 in_context=in_context,
             )
-            self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
         self._accounts = Accounts(engine, host, self._tallies)
         self._deliver = host.deliver
         if in_context is not None:

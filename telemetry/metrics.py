@@ -11,6 +11,7 @@ by nothing, so their counts are added up.
 
 from __future__ import annotations
 
+import logging
 import platform
 import threading
 from collections import defaultdict
@@ -34,6 +35,7 @@ from prometheus_client.samples import Exemplar
 from runtime.core import CoreSettings
 from runtime.core.records import Transition
 from runtime.core.tally import Buckets, Tally
+from runtime.errors import ForkedPoolError, ReentrantCallError
 from runtime.observers import Detail
 from runtime.view import Present
 from telemetry.names import (
@@ -47,6 +49,8 @@ from telemetry.names import (
 )
 
 __all__ = ["Histogram", "PoolMetrics", "View"]
+
+_log = logging.getLogger("twinclock")
 
 _NS: Final = 1e9
 _BOUNDS_NS: Final = tuple(round(bound * _NS) for bound in BUCKETS)
@@ -173,10 +177,22 @@ class PoolMetrics:
         self._last: list[Reading] = []
 
     def attach(self, view: View) -> None:
-        """Get to know the pool, and appear in the registry."""
-        self._view = view
+        """Get to know the pool, and appear in the registry; where another collector has a name
+        of ours there, say so and appear nowhere.
+        """
+        try:
+            collector = _collector_of(self._registry)
+        except ValueError as error:
+            _log.error(
+                "pool %r has no metrics, as its registry has such names already (%s): give "
+                "Telemetry(registry=...) a registry of its own, or take the other collector out",
+                view.name,
+                error,
+            )
+            return
         self._tally = view.count(_make_tally)
-        _collector_of(self._registry).add(self)
+        self._view = view
+        collector.add(self)
 
     def detail(self) -> Detail:
         """None: the core counts."""
@@ -196,7 +212,9 @@ class PoolMetrics:
             _collector_of(self._registry).retire(self)
 
     def read(self) -> list[Reading]:
-        """Every series, all of one instant."""
+        """Every series, all of one instant; none where the pool cannot be asked: in a forked
+        child, or in a destructor that came in the middle of a decision.
+        """
         view = self._view
         if view is None:
             return self._last
@@ -204,7 +222,10 @@ class PoolMetrics:
         def look() -> tuple[Tally, Present]:
             return self._tally.copy(), view.present()
 
-        tally, now = view.held(look)
+        try:
+            tally, now = view.held(look)
+        except (ForkedPoolError, ReentrantCallError):
+            return []
         return list(_readings(view, tally, now, self._spans_lost()))
 
 
@@ -356,6 +377,7 @@ def _collector_of(registry: CollectorRegistry) -> _PoolsCollector:
     with _registering:
         collector = _collectors.get(registry)
         if collector is None:
-            collector = _collectors[registry] = _PoolsCollector()
+            collector = _PoolsCollector()
             registry.register(collector)
+            _collectors[registry] = collector
         return collector

@@ -64,6 +64,7 @@ class Telemetry:
         if registry is not None:
             lost = {} if spans is None else {"spans_lost": spans.outlet.lost}
             self._parts.append(PoolMetrics(registry, **lost))
+        self._spans = spans
         if spans is not None:
             # with these a pool takes it for one that has to be where users' code is
             self.submitted, self.begin = spans.submitted, spans.begin
@@ -88,8 +89,8 @@ class Telemetry:
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Take what changed."""
-        for part in self._parts:
-            part.transitions(batch)
+        if self._spans is not None:
+            self._spans.transitions(batch)
 
     def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
         """Its transition tells it."""
