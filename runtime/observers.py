@@ -211,6 +211,7 @@ class Relay:
                 observer.attach(view)
             except self._caught:
                 self._detach(observer)
+                self._detached.remove(observer)  # it knows nothing that it could close
         self._ask_detail()
 
     def attached(self) -> list[Observer]:
