@@ -8,7 +8,6 @@ from typing import Literal, TypeVar
 
 from runtime.core import Core, CoreSettings
 from runtime.core.records import TaskSubmitted
-from runtime.core.states import TaskState
 from runtime.core.tally import Tally
 from runtime.host import Host
 
@@ -146,7 +145,7 @@ class PoolView:
 
 
 def present(core: Core, now_ns: int, tallies: tuple[dict[str, int], int, int]) -> Present:
-    """A core at one instant.
+    """A core at one instant; costs time in proportion to its workers and priorities.
 
     Args:
         core: which.
@@ -156,25 +155,14 @@ def present(core: Core, now_ns: int, tallies: tuple[dict[str, int], int, int]) -
     Returns:
         The look at it.
     """
-    ready: list[int] = []
-    running: list[int] = []
-    delayed = 0
-    for number in core.live():
-        task = core.task(number)
-        if task is None:
-            continue
-        if task.state == TaskState.READY:
-            ready.append(task.ready_at_ns)
-        elif task.state == TaskState.RUNNING:
-            running.append(task.attempt_at_ns)
-        else:
-            delayed += 1
+    ready, delayed, oldest_ready_at_ns = core.waiting()
+    running = [task.attempt_at_ns for task in map(core.task, core.running()) if task is not None]
     rejected, journal_errors, observer_errors = tallies
     return Present(
         now_ns=now_ns,
-        ready=len(ready),
+        ready=ready,
         delayed=delayed,
-        oldest_ready_at_ns=min(ready, default=None),
+        oldest_ready_at_ns=oldest_ready_at_ns,
         running_since_ns=running,
         idle=core.settings.max_workers - core.busy,
         abandoned=core.abandoned,

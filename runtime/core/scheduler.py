@@ -216,6 +216,12 @@ class Core:
         """The tasks whose attempts are running and count, slot by slot."""
         return [task.spec.task for task in self._slots if task is not None]
 
+    def waiting(self) -> tuple[int, int, int | None]:
+        """How many tasks are ready and how many in backoff, and since when the first is ready."""
+        ready = self._ready.live
+        delayed = len(self._tasks) - ready - len(self.running())
+        return ready, delayed, self._ready.oldest_at_ns()
+
     def live(self) -> list[int]:
         """The tasks that have not ended."""
         return list(self._tasks)

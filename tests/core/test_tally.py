@@ -115,6 +115,20 @@ def test_counting_and_marking_change_no_decision(own: CoreSettings, work: Work) 
     assert watched.marks == {}
 
 
+@given(plain_settings, works())
+def test_who_waits_is_known_without_a_look_at_each(own: CoreSettings, work: Work) -> None:
+    class Looking(Core):
+        def handle(self, now_ns: int, stimulus: r.Stimulus) -> list[r.Instruction]:
+            out = super().handle(now_ns, stimulus)
+            tasks = [task for task in map(self.task, self.live()) if task is not None]
+            ready = [task.ready_at_ns for task in tasks if task.state == TaskState.READY]
+            delayed = sum(task.state == TaskState.DELAYED for task in tasks)
+            assert self.waiting() == (len(ready), delayed, min(ready, default=None))
+            return out
+
+    play(own, work, core=Looking(own))
+
+
 @given(st.lists(st.integers(0, 30), max_size=600), st.integers(1, 300))
 def test_folding_is_counting_one_by_one(durations: list[int], at_once: int) -> None:
     buckets = Buckets(BOUNDS)
