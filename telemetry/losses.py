@@ -131,14 +131,10 @@ class Outlet:
         self._told: set[str] = set()
         self._lost = dict.fromkeys(LOSSES, 0)
 
-    def _added(self) -> object:
-        """The processors that were added: another object, where one more was."""
-        return getattr(self._processor, "_span_processors", None)
-
     @property
     def listens(self) -> bool:
         """Whether some processor has an ``on_start`` that does anything."""
-        if self._added() is not self._known:
+        if getattr(self._processor, "_span_processors", None) is not self._known:
             self._look_again()
         return self._listens
 
@@ -160,7 +156,7 @@ class Outlet:
         Args:
             span: which.
         """
-        if self._added() is not self._known:
+        if getattr(self._processor, "_span_processors", None) is not self._known:
             self._look_again()
         for queue in self._queues:
             if len(queue._queue) >= queue._max_queue_size or queue._shutdown:
@@ -207,8 +203,8 @@ class Outlet:
             )
 
     def _look_again(self) -> None:
-        """Get to know the processors anew: one was added."""
-        self._known = self._added()
+        """Get to know the processors anew: one was added, so they are in a new tuple."""
+        self._known = getattr(self._processor, "_span_processors", None)
         leaves = list(_leaves(self._processor))
         one_by_one = type(self._processor) is SynchronousMultiSpanProcessor
         self._ends = self._known if one_by_one else (self._processor,)
