@@ -42,6 +42,8 @@ _log = logging.getLogger("twinclock")
 _TICK_SECONDS: Final = 0.02
 _BACKLOG: Final = 100_000
 _BRAKE_SECONDS: Final = 0.001
+#: Transitions that an observer is told in one call, at most.
+_AT_ONCE: Final = 1000
 
 _T = TypeVar("_T")
 
@@ -292,10 +294,17 @@ class Relay:
             if steps:
                 for sink in self._sinks:
                     sink.write(steps)
-            for observer in list(self._observers):
+            # some at a time, each a sign of life to whoever waits for the rest (``delivered``)
+            for begin in range(0, len(transitions), _AT_ONCE):
+                some = transitions[begin : begin + _AT_ONCE]
+                for observer in list(self._observers):
+                    try:
+                        observer.transitions(some)
+                    except self._caught:
+                        self._detach(observer)
+                self.delivered += 1
+            for observer in list(self._observers) if late else ():
                 try:
-                    if transitions:
-                        observer.transitions(transitions)
                     for task_id, attempt, error in late:
                         observer.late_exception(task_id, attempt, error)
                 except self._caught:

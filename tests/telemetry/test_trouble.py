@@ -24,6 +24,9 @@ from prometheus_client import CollectorRegistry, Counter
 
 from runtime import WorkerPool, WorkerPoolConfig
 from runtime.core.records import Transition
+from runtime.logs import LogObserver
+from runtime.observers import Detail
+from simulation import Modelled, SimulatedWorkerPool
 from telemetry import Telemetry, WatchedExporter
 from telemetry.names import LOSSES
 from tests.threads.helpers import in_threads, until
@@ -200,6 +203,24 @@ def test_a_telemetry_that_raises_still_counts(caplog: pytest.LogCaptureFixture) 
     assert registry.get_sample_value("workerpool_observer_errors_total", {"pool": "pool"}) == 1
     assert registry.get_sample_value("workerpool_tasks_finished_total", labels) == 2 * TASKS
     assert all(part._view is None for part in telemetry._parts), "it has let go of the pool"
+
+
+def test_an_observer_is_told_some_at_a_time_so_that_one_that_gets_on_is_waited_for() -> None:
+    sizes: list[int] = []
+
+    class Watches(LogObserver):
+        def detail(self) -> Detail:
+            return "all"
+
+        def transitions(self, batch: Sequence[Transition]) -> None:
+            sizes.append(len(batch))
+
+    with SimulatedWorkerPool(observers=[Watches()]) as pool:
+        for _ in range(1500):
+            pool.submit_task("t", Modelled(1.0))
+        pool.wait_for_all()
+    assert sum(sizes) == 3 * 1500
+    assert max(sizes) == 1000
 
 
 def test_a_telemetry_that_has_a_pool_already_leaves_the_second_alone(
