@@ -5,7 +5,10 @@ from simulation.explore import World, explore, replay_token
 from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
-from simulation.whatif import DishonestError, what_if
+from simulation.whatif.answer import DishonestError
+from simulation.whatif.forecast import Forecast, forecast
+from simulation.whatif.predict import what_if
+from simulation.whatif.sweep import sweep
 from simulation.world.errors import BlockedOutsideError, DeadlockError, NothingLeftError
 
 __all__ = [
@@ -16,6 +19,7 @@ __all__ = [
     "Empirical",
     "Exponential",
     "Fails",
+    "Forecast",
     "LogNormal",
     "Modelled",
     "NondeterminismError",
@@ -24,7 +28,9 @@ __all__ = [
     "Uniform",
     "World",
     "explore",
+    "forecast",
     "replay",
     "replay_token",
+    "sweep",
     "what_if",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from runtime.config import seconds_to_ns
 from runtime.journal import read_journal
 from simulation.replay import replay
-from simulation.whatif import variant, what_if
+from simulation.whatif.predict import variant, what_if
 from telemetry.openmetrics import RecordedRun, openmetrics
 
 __all__ = ["export_openmetrics"]
@@ -51,7 +51,7 @@ def export_openmetrics(
     steps = [(record.at, record.stimulus) for record in read.records]
     runs = [RecordedRun(instance, header.pool, header.settings, steps, epoch_ns, header.clock)]
     for name, changes in variants:
-        what_if(read, force=force, seed=seed, **changes)  # refuses what would not be honest
+        what_if(read, runs=1, force=force, seed=seed, **changes)  # refuses what would not be honest
         settings, simulated = variant(read, changes, seed)
         gone_in = [(at_ns, stimulus) for at_ns, stimulus, _ in simulated]
         runs.append(RecordedRun(name, header.pool, settings, gone_in, epoch_ns))
