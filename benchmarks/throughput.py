@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks.measure import Benchmark, Comparison, Contestant, Figures, Size
 
@@ -33,17 +33,29 @@ def _same(number: int) -> int:
     return number
 
 
-def _figures(tasks: int, began: float, results: float, values: Iterable[int]) -> Figures:
-    closed = time.perf_counter()
+class _Begun(NamedTuple):
+    """When a run began: by the clock, and in CPU time of the whole process."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> _Begun:
+        return cls(time.perf_counter(), time.process_time())
+
+
+def _figures(tasks: int, began: _Begun, results: float, values: Iterable[int]) -> Figures:
+    closed, cpu = time.perf_counter(), time.process_time()
     assert sum(values) == tasks * (tasks - 1) // 2, "results are missing or wrong"
     return {
-        "results": (results - began) / tasks * 1e6,
-        "closed": (closed - began) / tasks * 1e6,
+        "results": (results - began.wall) / tasks * 1e6,
+        "closed": (closed - began.wall) / tasks * 1e6,
+        "cpu": (cpu - began.cpu) / tasks * 1e6,
     }
 
 
 def _executor(workers: int, tasks: int) -> Figures:
-    began = time.perf_counter()
+    began = _Begun.now()
     with ThreadPoolExecutor(workers) as executor:
         futures = [executor.submit(_same, number) for number in range(tasks)]
         values = [future.result() for future in futures]
@@ -52,7 +64,7 @@ def _executor(workers: int, tasks: int) -> Figures:
 
 
 def _executor_wait(workers: int, tasks: int) -> Figures:
-    began = time.perf_counter()
+    began = _Begun.now()
     with ThreadPoolExecutor(workers) as executor:
         futures = [executor.submit(_same, number) for number in range(tasks)]
         wait(futures)
@@ -61,7 +73,7 @@ def _executor_wait(workers: int, tasks: int) -> Figures:
     return _figures(tasks, began, results, values)
 
 
-def _discarding(room: int) -> tuple[TracerProvider, Callable[[], int]]:
+def _discarding(room: int, *, sampled: bool = True) -> tuple[TracerProvider, Callable[[], int]]:
     """A provider whose spans go nowhere, and how many went there."""
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import (
@@ -69,6 +81,7 @@ def _discarding(room: int) -> tuple[TracerProvider, Callable[[], int]]:
         SpanExporter,
         SpanExportResult,
     )
+    from opentelemetry.sdk.trace.sampling import DEFAULT_OFF, DEFAULT_ON
 
     exported = 0
 
@@ -78,7 +91,8 @@ def _discarding(room: int) -> tuple[TracerProvider, Callable[[], int]]:
             exported += len(spans)
             return SpanExportResult.SUCCESS
 
-    provider = TracerProvider(shutdown_on_exit=False)
+    sampler = DEFAULT_ON if sampled else DEFAULT_OFF
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     # room for all: with the default of 2048 most spans would be thrown away
     provider.add_span_processor(BatchSpanProcessor(Discard(), max_queue_size=room))
     return provider, lambda: exported
@@ -108,7 +122,7 @@ def _glued(workers: int, tasks: int) -> Figures:
                 duration.labels("pool", outcome).observe(time.perf_counter() - began)
         return value
 
-    began = time.perf_counter()
+    began = _Begun.now()
     with ThreadPoolExecutor(workers) as executor:
         futures = [executor.submit(task, number) for number in range(tasks)]
         values = [future.result() for future in futures]
@@ -127,7 +141,7 @@ def _pool(
     log: bool = False,
     metrics: bool = False,
     prometheus: bool = False,
-    spans: bool = False,
+    spans: bool | None = None,
 ) -> Figures:
     from prometheus_client import CollectorRegistry
 
@@ -138,15 +152,19 @@ def _pool(
         max_workers=workers,
         max_retries=3,
         task_timeout_seconds=180,
-        enable_instrumentation=log or prometheus,
+        enable_instrumentation=log or prometheus or spans is not None,
     )
-    registry = CollectorRegistry()
-    provider, count = _discarding(2 * tasks) if spans else (None, int)
-    observers = [Telemetry(registry=registry, tracer_provider=provider)] if prometheus else []
+    registry = CollectorRegistry() if prometheus else None
+    provider: TracerProvider | None = None
+    count: Callable[[], int] = int
+    if spans is not None:
+        provider, count = _discarding(2 * tasks, sampled=spans)
+    watched = prometheus or spans is not None
+    observers = [Telemetry(registry=registry, tracer_provider=provider)] if watched else []
     names = [f"task-{number}" for number in range(tasks)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "journal.jsonl") if journal else None
-        began = time.perf_counter()
+        began = _Begun.now()
         with WorkerPool(config, journal=path, observers=observers) as pool:
             for number in range(tasks):
                 pool.submit_task(names[number], _same, (number,), priority=number % _PRIORITIES)
@@ -161,8 +179,9 @@ def _pool(
             _check_journal(path, tasks)
         if provider is not None:
             provider.shutdown()
-            assert count() == 2 * tasks, f"{count()} spans of {2 * tasks} came out"
-        if prometheus:
+            wanted = 2 * tasks if spans else 0
+            assert count() == wanted, f"{count()} spans of {wanted} came out"
+        if registry is not None:
             labels = {"pool": "pool", "group": "default", "outcome": "ok"}
             counted = registry.get_sample_value("workerpool_tasks_finished_total", labels)
             assert counted == tasks, f"{counted} tasks of {tasks} were counted"
@@ -199,10 +218,11 @@ def _pool_log(workers: int, tasks: int) -> Figures:
 _KINDS: Final[dict[str, Callable[[int, int], Figures]]] = {
     "executor": _executor,
     "pool": _pool,
+    "pool+prometheus": partial(_pool, prometheus=True),
+    "pool+unsampled spans": partial(_pool, spans=False),
     "pool+journal": partial(_pool, journal=True),
     "pool+metrics": partial(_pool, metrics=True),
     "pool+log": _pool_log,
-    "pool+prometheus": partial(_pool, prometheus=True),
     "pool+prometheus+spans": partial(_pool, prometheus=True, spans=True),
     "executor+wait": _executor_wait,
     "glued": _glued,
@@ -218,9 +238,14 @@ _ASKED: Final[tuple[tuple[str, str, float | None], ...]] = (
     ("pool+log", "results", None),
     ("pool+log", "closed", None),
     ("pool+prometheus", "results", None),
-    ("pool+prometheus", "closed", None),
     ("pool+prometheus+spans", "results", None),
-    ("pool+prometheus+spans", "closed", 3.0),
+)
+#: What telemetry costs: the question, who, beside whom, the goal; asked by the clock until closed,
+#: and in CPU time, which other programs disturb less.
+_TELEMETRY: Final = (
+    ("metrics on / pool", "pool+prometheus", "pool", 1.2),
+    ("spans not sampled / pool", "pool+unsampled spans", "pool", 1.2),
+    ("every span + metrics / executor", "pool+prometheus+spans", "executor", 3.0),
 )
 
 
@@ -254,11 +279,22 @@ def throughput(size: Size) -> Benchmark:
                     at_most=goal,
                 )
             )
+        for question, of, to, most in _TELEMETRY:
+            for figure, how in (("closed", "until closed"), ("cpu", "CPU time")):
+                comparisons.append(
+                    Comparison(
+                        f"{question}, {how}, {workers} workers",
+                        (f"{of} @{workers}", figure),
+                        (f"{to} @{workers}", figure),
+                        at_most=most,
+                    )
+                )
     return Benchmark(
         "throughput",
         f"{tasks:,} tasks that do nothing, on 8 and on 50 workers, from before the pool is made "
-        f"until the value of each is there (results) and until the pool is shut down (closed).",
-        {"results": "us/task", "closed": "us/task"},
+        f"until the value of each is there (results) and until the pool is shut down (closed; cpu: "
+        f"the CPU time of the process until then).",
+        {"results": "us/task", "closed": "us/task", "cpu": "us/task"},
         size.of(15, 3),
         contestants,
         comparisons,

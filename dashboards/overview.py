@@ -228,12 +228,13 @@ OVERVIEW: Final = (
             ),
             Panel(
                 "Journal and observers",
-                "Failures to write the journal, and observers that were detached, a second. "
-                "Anything above 0 means that a run is not on record.",
+                "Failures to write the journal, observers that were detached, and spans that were "
+                "lost, a second. Anything above 0 means that a run is not wholly on record.",
                 "ops",
                 [
                     Query(rate("journal_errors", "pool"), "journal {{pool}}"),
                     Query(rate("observer_errors", "pool"), "observers {{pool}}"),
+                    Query(rate("spans_lost", "pool, reason"), "spans {{pool}} {{reason}}"),
                 ],
                 width=12,
             ),

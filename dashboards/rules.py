@@ -158,7 +158,15 @@ ALERTS: Final = (
         "0m",
         "ticket",
         "An observer raised and is told nothing more",
-        "its metrics, spans or log lines are missing from now on",
+        "its spans or log lines are missing from now on",
+    ),
+    Alert(
+        "WorkerPoolSpansLost",
+        f"sum by ({_BY}, reason) (increase({selector('spans_lost', common='')}[15m])) > 0",
+        "5m",
+        "ticket",
+        "Spans are lost on their way to the trace store",
+        "{{ $value | humanize }} in 15 minutes, reason {{ $labels.reason }}: traces have holes",
     ),
 )
 

@@ -44,7 +44,10 @@ from runtime.errors import (
 )
 from runtime.failures import told
 
-__all__ = ["Engine", "Extra", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
+__all__ = ["NO_CONTEXT", "Engine", "Extra", "Feed", "Job", "Raised", "ReturnWhen", "Watch"]
+
+#: One for all tasks whose submitter has set no context variable; never run in, only copied.
+NO_CONTEXT: Final = Context()
 
 ReturnWhen = Literal["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"]
 
@@ -225,9 +228,10 @@ class Engine:
         waiting: attempts that wait for tasks of this pool, as (task, attempt), each with its watch.
         dropped: what users handed in and nobody needs any more; the host lets go of it where
             their destructors may call the pool.
-        feed: where late exceptions go, if anywhere.
+        feed: where transitions and late exceptions go, if anywhere.
         unheard: those that came when nobody was there any more; the host logs them.
-        decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions.
+        decide: the way to the core, ``Core.handle`` itself where nobody is told of decisions. The
+            host calls ``tell`` after some of them, where transitions wait in the core.
     """
 
     def __init__(self, config: WorkerPoolConfig, prefix: str, key_prefix: str) -> None:
@@ -250,7 +254,7 @@ class Engine:
         """Tell somebody of each decision from now on, or nobody.
 
         Args:
-            tap: who is told.
+            tap: who is told what went into it and what came out.
         """
         self._tap = tap
         self.decide = self.core.handle if tap is None else self._decide_and_tell
@@ -260,12 +264,26 @@ class Engine:
         fired = core.timers_fired
         out = core.handle(now_ns, stimulus)
         tap = self._tap
-        if tap is not None:
-            if out or type(stimulus) is not TimeElapsed or core.timers_fired != fired:
-                tap.step(now_ns, stimulus, out)
-            if core.transitions:
-                tap.transitions(core.take_transitions())
+        if tap is not None and (
+            out or type(stimulus) is not TimeElapsed or core.timers_fired != fired
+        ):
+            tap.step(now_ns, stimulus, out)
         return out
+
+    def tell(self) -> None:
+        """Hand over the transitions that wait in the core; a host calls it when there are any,
+        before it lets go of the core.
+        """
+        taken = self.core.take_transitions()
+        if self.feed is not None:
+            self.feed.transitions(taken)
+
+    def hang_up(self) -> None:
+        """Tell nobody anything more, and count nothing more, as of now."""
+        self.tap_into(None)
+        self.feed = None
+        self.core.record("none")
+        self.core.count_into(None)
 
     def task_id(self, number: int) -> str:
         """The public id of a task."""
@@ -349,6 +367,18 @@ class Engine:
         self.unwatch(watch)
         if waiter is not None:
             self.waiting.pop(waiter, None)
+
+    def call_in(self, number: int, call: Callable[[], object]) -> None:
+        """Call something in the context variables that each attempt of a task will have.
+
+        Args:
+            number: a task that is being handed in.
+            call: what may set some.
+        """
+        job = self.jobs[number]
+        if job.context is NO_CONTEXT or job.context is None:
+            job.context = Context()
+        job.context.run(call)
 
     def forget_unless_known(self, number: int) -> None:
         """Forget a task that was to be handed in, if the core has not heard of it.

@@ -17,7 +17,7 @@ import threading
 import time
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -42,6 +42,8 @@ _log = logging.getLogger("twinclock")
 _TICK_SECONDS: Final = 0.02
 _BACKLOG: Final = 100_000
 _BRAKE_SECONDS: Final = 0.001
+#: Transitions that an observer is told in one call, at most.
+_AT_ONCE: Final = 1000
 
 _T = TypeVar("_T")
 
@@ -55,13 +57,19 @@ _DETAILS: Final[tuple[Detail, ...]] = ("none", "notable", "all")
 
 
 class Observer(Protocol):
-    """Is told what changed, in order, each transition once."""
+    """Is told what changed, in order, each transition once.
+
+    The CPU time of each attempt is measured for an observer, unless it has an attribute
+    ``needs_cpu_time`` that is false: that costs 1 us an attempt.
+    """
 
     def attach(self, view: PoolView) -> None:
         """Get to know the pool; called once, before anything else."""
 
     def detail(self) -> Detail:
-        """Which transitions it needs at present; asked again now and then."""
+        """Which transitions it needs at present, besides those of the tasks that it has marked
+        (``PoolView.mark``); asked again now and then.
+        """
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Take what changed. It may also get transitions that it did not ask for."""
@@ -80,10 +88,14 @@ class ContextObserver(Protocol):
     """
 
     def submitted(self, number: int) -> None:
-        """A task was handed in, by the calling thread in its present context."""
+        """A task is being handed in, by the calling thread in its present context. The task has a
+        copy of that already (``PoolView.call_in``).
+        """
 
     def begin(self, number: int, attempt: int) -> None:
-        """An attempt's function is about to run, in this thread and this context."""
+        """An attempt's function is about to run, in this thread and this context, the attempt's
+        own copy of the task's.
+        """
 
 
 class InContext:
@@ -94,11 +106,11 @@ class InContext:
     """
 
     def __init__(self, observers: Sequence[ContextObserver]) -> None:
-        self._observers = list(observers)
+        self._observers = tuple(observers)
 
     def submitted(self, number: int) -> None:
         """See ``ContextObserver``."""
-        for observer in list(self._observers):
+        for observer in self._observers:
             try:
                 observer.submitted(number)
             except Exception:
@@ -106,15 +118,14 @@ class InContext:
 
     def begin(self, number: int, attempt: int) -> None:
         """See ``ContextObserver``."""
-        for observer in list(self._observers):
+        for observer in self._observers:
             try:
                 observer.begin(number, attempt)
             except Exception:
                 self._leave_out(observer)
 
     def _leave_out(self, observer: ContextObserver) -> None:
-        if observer in self._observers:
-            self._observers.remove(observer)
+        self._observers = tuple(other for other in self._observers if other is not observer)
         _log.exception("observer %r raised in a task's context and is asked no more", observer)
 
 
@@ -170,6 +181,7 @@ class Relay:
     ) -> None:
         self._engine = engine
         self._observers = list(observers)
+        self._detached: list[Observer] = []  # those that raised; they are closed with the others
         self._sinks = list(sinks)
         self._threaded = threaded
         # in a thread of ours nobody but us would hear of a SystemExit
@@ -185,7 +197,9 @@ class Relay:
         self._signal = allocate_lock()
         self._signal.acquire()
         self._finishing = False
+        self._over = False  # the last decision that anybody is told of has been made
         self._closed = False
+        self._held: Callable[[Callable[[], object]], object] = lambda look: look()
         self._done = allocate_lock()  # released when everything is delivered and closed
         self._done.acquire()
         self.observer_errors = 0
@@ -193,21 +207,26 @@ class Relay:
 
     def attach(self, view: PoolView) -> None:
         """Let every observer get to know the pool; from then on they are told."""
+        self._held = view.held
         for observer in list(self._observers):
             try:
                 observer.attach(view)
             except self._caught:
                 self._detach(observer)
+                self._detached.remove(observer)  # it knows nothing that it could close
         self._ask_detail()
+
+    def attached(self) -> list[Observer]:
+        """Those who are told."""
+        return list(self._observers)
 
     # ------------------------------------------------------------ the deciding thread's side
 
     def step(self, now_ns: int, stimulus: Stimulus, instructions: list[Instruction]) -> None:
         """Take what went into the core and what came out."""
-        if self._sinks:
-            self._steps.append((now_ns, stimulus, instructions))
-            if self._idle or len(self._steps) > _BACKLOG:
-                self._wake()
+        self._steps.append((now_ns, stimulus, instructions))
+        if self._idle or len(self._steps) > _BACKLOG:
+            self._wake()
 
     def transitions(self, batch: list[Transition]) -> None:
         """Take what changed."""
@@ -275,10 +294,17 @@ class Relay:
             if steps:
                 for sink in self._sinks:
                     sink.write(steps)
-            for observer in list(self._observers):
+            # some at a time, each a sign of life to whoever waits for the rest (``delivered``)
+            for begin in range(0, len(transitions), _AT_ONCE):
+                some = transitions[begin : begin + _AT_ONCE]
+                for observer in list(self._observers):
+                    try:
+                        observer.transitions(some)
+                    except self._caught:
+                        self._detach(observer)
+                self.delivered += 1
+            for observer in list(self._observers) if late else ():
                 try:
-                    if transitions:
-                        observer.transitions(transitions)
                     for task_id, attempt, error in late:
                         observer.late_exception(task_id, attempt, error)
                 except self._caught:
@@ -324,7 +350,15 @@ class Relay:
             self._done.release()  # for the next who joins
         return True
 
+    def _hang_up(self) -> None:
+        self._over = True
+        self._engine.hang_up()
+
     def _close(self) -> None:
+        try:
+            self._held(self._hang_up)  # the journal and the counts end with the same decision
+        except Exception:  # nobody can be held off any more: this is a forked child, or the like
+            self._hang_up()
         while self.flush():
             pass
         with self._delivering():
@@ -338,18 +372,23 @@ class Relay:
                     observer.close()
                 except self._caught:
                     self._detach(observer)
+            for observer in self._detached:
+                with suppress(self._caught):  # it has been told of once
+                    observer.close()
             self._observers = []
+            self._detached = []
             self._sinks = []
-            self._ask_detail()
-            self._engine.feed = None
             self._done.release()
 
     def _detach(self, observer: Observer) -> None:
         self.observer_errors += 1
         self._observers.remove(observer)
+        self._detached.append(observer)
         _log.exception("observer %r raised and is told nothing more", observer)
 
     def _ask_detail(self) -> None:
+        if self._over:
+            return
         detail: Detail = "none"
         for observer in list(self._observers):
             try:
@@ -357,7 +396,7 @@ class Relay:
             except self._caught:
                 self._detach(observer)
         self._engine.core.record(detail)
-        self._engine.tap_into(None if detail == "none" and not self._sinks else self)
+        self._engine.tap_into(self if self._sinks else None)
 
 
 def _take(queue: deque[_T]) -> list[_T]:

@@ -12,7 +12,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -44,7 +44,7 @@ from runtime.core.records import (
     TaskSubmitted,
     UnsetType,
 )
-from runtime.engine import Engine, Job, ReturnWhen, Watch
+from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver
@@ -62,8 +62,6 @@ __all__ = ["WorkerPool"]
 _log = logging.getLogger("twinclock")
 _instances = itertools.count(1)
 
-# One for all tasks whose submitter has set no context variable; never run in, only copied.
-_NO_CONTEXT: Final = Context()
 _NAMED: Final = 5
 
 
@@ -137,15 +135,17 @@ class WorkerPool:
             self._relay = Relay(engine, watching, sinks, threaded=host.clock == "wall")
         # no method: the threads hold the view, and must not hold the pool
         self._tallies = partial(_tallies, self._rejected, self._recorder, self._relay)
-        there = [one for one in watching if isinstance(one, ContextObserver)]
-        in_context = InContext(there) if there else None
+        in_context: InContext | None = None
         if self._relay is not None:
+            self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
+            there = [one for one in self._relay.attached() if isinstance(one, ContextObserver)]
+            in_context = InContext(there) if there else None
             host.observe(
                 self._relay,
-                measure_cpu=self._recorder is not None or bool(observers),
+                measure_cpu=self._recorder is not None
+                or any(getattr(observer, "needs_cpu_time", True) for observer in observers),
                 in_context=in_context,
             )
-            self._relay.attach(PoolView(host, self._tallies, self._relay.flush))
         self._accounts = Accounts(engine, host, self._tallies)
         self._deliver = host.deliver
         if in_context is not None:
@@ -243,7 +243,7 @@ class WorkerPool:
         number = next(self._numbers)
         spec = TaskSubmitted(number, task_name, priority)
         context = copy_context()
-        self._jobs[number] = Job(spec, task_fn, args, None, context if context else _NO_CONTEXT)
+        self._jobs[number] = Job(spec, task_fn, args, None, context if context else NO_CONTEXT)
         try:
             self._deliver(spec, None)
         except BaseException:

@@ -202,6 +202,8 @@ class ThreadHost:
             else:
                 engine.carry_out(now, instruction, stimulus, payload)
                 self._carry_out(instruction)
+        if engine.core.transitions:
+            engine.tell()
         self._mind_clock()
         return instructions
 
@@ -282,6 +284,8 @@ class ThreadHost:
                             taken += 1
                             if taken >= _BATCH and (mine is not None or not worker):
                                 break  # somebody else's turn: this thread has work of its own
+                        if core.transitions:
+                            engine.tell()
                         if core.wake_at_ns < self._wake_at:
                             self._mind_clock()
                     except BaseException as error:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from runtime.core import Core, CoreSettings
 from runtime.core.records import TaskSubmitted
-from runtime.core.states import TaskState
+from runtime.core.tally import Tally
 from runtime.host import Host
 
 __all__ = ["PoolView", "Present", "present"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -88,19 +90,62 @@ class PoolView:
         failures = extra.failures if extra is not None else []
         return failures[attempt - 1] if 0 < attempt <= len(failures) else None
 
+    def now_ns(self) -> int:
+        """The present on the pool's clock."""
+        return self._host.now_ns()
+
+    def mark(self, number: int, mark: object) -> None:
+        """Have a task's transitions told whatever ``detail`` says, all but its submission and its
+        starts, with the instants of those; and have it remembered where it is counted. To be
+        called before the task is handed in: by ``submitted``.
+
+        Args:
+            number: the task's number.
+            mark: what it is remembered by; not ``None``.
+        """
+        self._host.engine.core.marks[number] = mark
+
+    def call_in(self, number: int, call: Callable[[], object]) -> None:
+        """Call something in the context variables that each attempt of a task will have; to be
+        called by ``submitted``.
+
+        Args:
+            number: the task's number.
+            call: what may set some.
+        """
+        self._host.engine.call_in(number, call)
+
+    def count(self, make: Callable[[], Tally]) -> Tally:
+        """Have the core count what happens; to be called by ``attach``, before anything has.
+
+        Args:
+            make: makes the tally, where the core has none yet.
+
+        Returns:
+            The core's tally; it may be read only while decisions are held.
+        """
+        core = self._host.engine.core
+        if core.tally is None:
+            core.count_into(make())
+        assert core.tally is not None
+        return core.tally
+
+    def held(self, look: Callable[[], _T]) -> _T:
+        """Call something while no decision is made, with everything decided that was handed in."""
+        return self._host.held(look)
+
     def epoch_seconds(self, at_ns: int) -> float:
         """An instant of the pool's clock as epoch seconds."""
         return self._host.epoch_seconds(at_ns)
 
     def present(self) -> Present:
-        """The pool at this instant; one consistent look."""
-        tallies = self._tallies()
+        """The pool at this instant; to be called by what ``held`` calls."""
         host = self._host
-        return host.held(lambda: present(host.engine.core, host.now_ns(), tallies))
+        return present(host.engine.core, host.now_ns(), self._tallies())
 
 
 def present(core: Core, now_ns: int, tallies: tuple[dict[str, int], int, int]) -> Present:
-    """A core at one instant.
+    """A core at one instant; costs time in proportion to its workers and priorities.
 
     Args:
         core: which.
@@ -110,25 +155,14 @@ def present(core: Core, now_ns: int, tallies: tuple[dict[str, int], int, int]) -
     Returns:
         The look at it.
     """
-    ready: list[int] = []
-    running: list[int] = []
-    delayed = 0
-    for number in core.live():
-        task = core.task(number)
-        if task is None:
-            continue
-        if task.state == TaskState.READY:
-            ready.append(task.ready_at_ns)
-        elif task.state == TaskState.RUNNING:
-            running.append(task.attempt_at_ns)
-        else:
-            delayed += 1
+    ready, delayed, oldest_ready_at_ns = core.waiting()
+    running = [task.attempt_at_ns for task in map(core.task, core.running()) if task is not None]
     rejected, journal_errors, observer_errors = tallies
     return Present(
         now_ns=now_ns,
-        ready=len(ready),
+        ready=ready,
         delayed=delayed,
-        oldest_ready_at_ns=min(ready, default=None),
+        oldest_ready_at_ns=oldest_ready_at_ns,
         running_since_ns=running,
         idle=core.settings.max_workers - core.busy,
         abandoned=core.abandoned,

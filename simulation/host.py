@@ -85,8 +85,12 @@ class VirtualHost:
         return StrandClock(self.engine.core, self._decide, self._carry_out)
 
     def _decide(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
-        self.engine.dropped.clear()
-        return self.engine.decide(now_ns, stimulus)  # another one once somebody observes
+        engine = self.engine
+        engine.dropped.clear()
+        instructions = engine.decide(now_ns, stimulus)  # another one once somebody observes
+        if engine.core.transitions:
+            engine.tell()
+        return instructions
 
     def observe(self, relay: Relay, *, measure_cpu: bool, in_context: InContext | None) -> None:
         """Serve observers; there is no CPU time to measure."""

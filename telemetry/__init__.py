@@ -2,6 +2,7 @@
 OpenTelemetry spans.
 """
 
+from telemetry.losses import WatchedExporter
 from telemetry.metrics import PoolMetrics
 from telemetry.openmetrics import RecordedRun, openmetrics
 from telemetry.otlp import OtlpFileExporter
@@ -15,6 +16,7 @@ __all__ = [
     "PoolSpans",
     "RecordedRun",
     "Telemetry",
+    "WatchedExporter",
     "openmetrics",
     "serve",
 ]

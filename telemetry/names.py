@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 __all__ = [
     "BUCKETS",
     "LAG_BUCKETS",
+    "LOSSES",
     "METRICS",
     "MOST_GROUPS",
     "OTHER_GROUP",
@@ -17,6 +18,10 @@ __all__ = [
 
 PREFIX: Final = "workerpool_"
 OUTCOMES: Final = ("ok", "error", "timeout", "cancelled")
+
+#: Why a span was lost: the processor's queue was full, the provider had been shut down, a processor
+#: raised, or (where a ``WatchedExporter`` sees it) the exporter failed.
+LOSSES: Final = ("queue_full", "shut_down", "processor_error", "export_failed")
 
 #: Groups that get a label value of their own; the rest share ``OTHER_GROUP``.
 MOST_GROUPS: Final = 100
@@ -78,5 +83,6 @@ METRICS: Final[dict[str, Metric]] = {
     ),
     "journal_errors": Metric("counter", _POOL, "Failures to write the journal."),
     "observer_errors": Metric("counter", _POOL, "Observers that raised and were detached."),
+    "spans_lost": Metric("counter", (*_POOL, "reason"), "Spans of the pool's that were lost."),
     "build_info": Metric("gauge", (*_POOL, "version", "python", "clock"), "Always 1."),
 }

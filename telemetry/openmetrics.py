@@ -9,9 +9,9 @@ of one run lie over each other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -20,7 +20,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Timestamp
 
 from runtime.core import Core, CoreSettings
-from runtime.core.records import Stimulus, TaskSubmitted
+from runtime.core.records import Stimulus
+from runtime.core.tally import Tally
 from runtime.view import Present, present
 from telemetry.metrics import Histogram, PoolMetrics
 from telemetry.names import METRICS, PREFIX
@@ -31,6 +32,7 @@ __all__ = ["RecordedRun", "openmetrics"]
 _SAMPLES: Final = 120
 _NICE: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 _NS: Final = 1_000_000_000
+_T = TypeVar("_T")
 _NOBODY: Final[tuple[dict[str, int], int, int]] = ({"closed": 0}, 0, 0)
 
 
@@ -73,7 +75,7 @@ def openmetrics(
             above 0.
 
     Example:
-        >>> from runtime.core.records import AttemptSucceeded
+        >>> from runtime.core.records import AttemptSucceeded, TaskSubmitted
         >>> done = AttemptSucceeded(1, 1, 0, 0, 10**9)
         >>> steps = [(0, TaskSubmitted(1)), (10**9, done)]
         >>> text = openmetrics([RecordedRun("a", "pool", CoreSettings(max_workers=1), steps)])
@@ -104,7 +106,7 @@ def _sample(run: RecordedRun, every_seconds: float | None, series: _Series, job:
         raise ValueError(f"run {run.instance!r} has no steps: nothing to export")
     last = run.steps[-1][0]
     every_ns = round((every_seconds or _nice(last / _NS / _SAMPLES)) * _NS)
-    core = Core(run.settings, record="all")
+    core = Core(run.settings)
     view = _Replayed(run, core)
     metrics = PoolMetrics(CollectorRegistry())
     metrics.attach(view)
@@ -114,18 +116,14 @@ def _sample(run: RecordedRun, every_seconds: float | None, series: _Series, job:
         epoch_ms = (run.epoch_ns + at_ns) // 1_000_000
         moment = Timestamp(epoch_ms // 1000, epoch_ms % 1000 * 1_000_000)
         for name, labels, value in metrics.read():
-            kept = value.copy() if isinstance(value, Histogram) else value
-            series[name][job, run.instance, *labels].append((moment, kept))
+            series[name][job, run.instance, *labels].append((moment, value))
 
     due = 0
     for at_ns, stimulus in run.steps:
         while due < at_ns:
             read(due)
             due += every_ns
-        if isinstance(stimulus, TaskSubmitted):
-            view.specs[stimulus.task] = stimulus
         core.handle(at_ns, stimulus)
-        metrics.transitions(core.take_transitions())
     for _ in range(2):  # the end, and once more, so that it is seen to last
         read(due)
         due += every_ns
@@ -143,16 +141,18 @@ class _Replayed:
         self.clock = run.clock
         self.settings = run.settings
         self.epoch_ns = run.epoch_ns
-        self.specs: dict[int, TaskSubmitted] = {}
         self.now_ns = 0
         self._core = core
 
-    def task(self, number: int) -> TaskSubmitted:
-        """What was submitted under a number."""
-        return self.specs[number]
+    def count(self, make: Callable[[], Tally]) -> Tally:
+        """Have the core count what happens."""
+        tally = make()
+        self._core.count_into(tally)
+        return tally
 
-    def flush(self) -> None:
-        """Nothing waits to be told."""
+    def held(self, look: Callable[[], _T]) -> _T:
+        """Nobody decides meanwhile."""
+        return look()
 
     def present(self) -> Present:
         """The pool at the instant that is being read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Final, Self
 from wsgiref.simple_server import WSGIServer
 
 from opentelemetry.sdk.trace import TracerProvider
@@ -42,6 +42,8 @@ class Telemetry:
         1
     """
 
+    needs_cpu_time: Final = False
+
     submitted: Callable[[int], None]
     begin: Callable[[int, int], None]
 
@@ -55,14 +57,15 @@ class Telemetry:
     ) -> None:
         self._attached = False
         self._parts: list[PoolMetrics | PoolSpans] = []
-        metrics = None if registry is None else PoolMetrics(registry)
-        if metrics is not None:
-            self._parts.append(metrics)
+        spans: PoolSpans | None = None
         if tracer_provider is not None:
             spans = PoolSpans(tracer_provider, relation, queue_spans)
-            self._parts.append(spans)  # after the metrics, which ask for traces of tasks that end
-            if metrics is not None:
-                metrics.mark_traces(spans.trace_of)
+            self._parts.append(spans)
+        if registry is not None:
+            lost = {} if spans is None else {"spans_lost": spans.outlet.lost}
+            self._parts.append(PoolMetrics(registry, **lost))
+        self._spans = spans
+        if spans is not None:
             # with these a pool takes it for one that has to be where users' code is
             self.submitted, self.begin = spans.submitted, spans.begin
 
@@ -81,13 +84,13 @@ class Telemetry:
             part.attach(view)
 
     def detail(self) -> Detail:
-        """All transitions, where anything is made of them."""
-        return "all" if self._parts else "none"
+        """None but those of the tasks whose spans are made: these are marked."""
+        return "none"
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Take what changed."""
-        for part in self._parts:
-            part.transitions(batch)
+        if self._spans is not None:
+            self._spans.transitions(batch)
 
     def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
         """Its transition tells it."""

@@ -1,29 +1,31 @@
 """OpenTelemetry spans, from transitions.
 
 A task is a span under its submitter's; each attempt is a span under the task's. Their instants are
-the transitions' own, so spans of a real and of a simulated run come out alike. While a function
-runs, the span that it finds current is a light one, which only keeps what is set on it; the span
-that is exported is made afterwards, off the hot path (measured by the project: an SDK span started
-and ended costs 14.7 us in the worker, one made later from a record 1.1 us).
+the transitions' own, so spans of a real and of a simulated run come out alike. What has to be done
+where users' code runs is little: the contexts are made there, and a light span is made current
+(``telemetry.light``). All else is done later, in the thread that observers have.
 
-Sampling is decided once a task, when it is submitted, by the provider's own sampler. On a virtual
-clock ids come from the seed, so two runs export the same.
+Sampling is decided once a task, when it is submitted, by the provider's own sampler. A task that is
+not sampled leaves nothing behind: no transition of it is told, and its function finds a span that
+makes its ids when asked. On a virtual clock ids come from the seed, so two runs export the same.
 """
 
 from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final, Literal
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import TraceState
 from opentelemetry.util import types
 
 from runtime.core.records import UNSET, TaskSubmitted, Transition
@@ -31,6 +33,8 @@ from runtime.core.states import Cause, TaskState
 from runtime.failures import type_name
 from runtime.observers import Detail
 from runtime.view import PoolView
+from telemetry.light import SPAN_KEY, DroppedSpan, LightSpan
+from telemetry.losses import Outlet
 
 __all__ = ["PoolSpans", "Relation"]
 
@@ -45,87 +49,47 @@ _OUTCOME: Final = {
     TaskState.CANCELLED: "cancelled",
 }
 _NS: Final = 1e9
+# Looked up once: that takes longer than what is done with them.
+_READY: Final = TaskState.READY
+_RUNNING: Final = TaskState.RUNNING
+_SUCCEEDED: Final = TaskState.SUCCEEDED
+_STARTED: Final = Cause.STARTED
+_ABORT_REQUESTED: Final = Cause.ABORT_REQUESTED
+_LATE_COMPLETION: Final = Cause.LATE_COMPLETION
 #: Sets the ids of an attempt's queue span apart from its own.
 _QUEUE: Final = 1 << 31
-
-
-class _CurrentSpan(trace.Span):
-    """What a running function sets on its span; made into a real span when the attempt ends."""
-
-    def __init__(self, context: SpanContext, recording: bool) -> None:
-        self._context = context
-        self._recording = recording
-        self.attributes: dict[str, Any] = {}
-        self.events: list[Event] = []
-        self.links: list[Link] = []
-        self.status: Status | None = None
-        self.name: str | None = None
-        self.thread_id = threading.get_ident()
-
-    def get_span_context(self) -> SpanContext:
-        return self._context
-
-    def is_recording(self) -> bool:
-        return self._recording
-
-    def set_attribute(self, key: str, value: types.AttributeValue) -> None:
-        self.attributes[key] = value
-
-    def set_attributes(self, attributes: Mapping[str, types.AttributeValue]) -> None:
-        self.attributes.update(attributes)
-
-    def add_event(
-        self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
-    ) -> None:
-        self.events.append(Event(name, attributes, timestamp))
-
-    def add_link(self, context: SpanContext, attributes: types.Attributes = None) -> None:
-        self.links.append(Link(context, attributes))
-
-    def update_name(self, name: str) -> None:
-        self.name = name
-
-    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        self.status = status if isinstance(status, Status) else Status(status, description)
-
-    def record_exception(
-        self,
-        exception: BaseException,
-        attributes: types.Attributes = None,
-        timestamp: int | None = None,
-        escaped: bool = False,
-    ) -> None:
-        self.events.append(_exception_event(exception, timestamp, attributes))
-
-    def end(self, end_time: int | None = None) -> None:
-        """The attempt's end ends it."""
+_RECORDED: Final = TraceFlags(TraceFlags.DEFAULT)
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 
 class _Task:
-    """What is remembered of a live task's spans."""
+    """What is remembered of a live task."""
 
-    def __init__(self, context: SpanContext, parent: SpanContext | None, links: list[Link]) -> None:
+    __slots__ = ("context", "parent", "running", "span", "spec")
+
+    def __init__(self, context: SpanContext, parent: SpanContext | None, spec: TaskSubmitted):
         self.context = context
         self.parent = parent
-        self.links = links
-        self.spec: TaskSubmitted | None = None
-        self.submitted_ns = 0
-        self.since_ns = 0
-        self.waited_ns = 0
-        self.slot = -1
-        self.attempts = 0
-        self.events: list[Event] = []
+        self.spec = spec
+        self.span: LightSpan | None = None  # where it is needed before the task's end
+        # the span of the attempt that has begun last: the one before leads on from there, since
+        # an attempt may begin before the thread that makes spans has heard of the last one's end
+        self.running: LightSpan | None = None
 
 
 class PoolSpans:
     """Makes one pool's spans; an observer, to be given to a pool.
 
     Args:
-        provider: where they go: its sampler, its resource, its span processors (whose ``on_end``
-            alone is called).
+        provider: where they go: its sampler, its resource, its limits, its span processors.
         relation: how a task's span stands to its submitter's.
         queue_spans: whether each wait of an attempt for a worker is a span, too.
+
+    Attributes:
+        outlet: the way to the provider's processors; knows how many spans were lost.
     """
+
+    needs_cpu_time: Final = False
 
     def __init__(
         self,
@@ -136,24 +100,42 @@ class PoolSpans:
         if relation not in ("child", "link", "none"):
             raise ValueError(f"relation={relation!r}: must be child, link or none")
         tracer = provider.get_tracer("twinclock")
-        self._processor = tracer.span_processor  # type: ignore[attr-defined]  # the SDK's has it
         self._sampler = provider.sampler
+        self._at_roots = _decided_at_roots(provider.sampler)
         self._ids = provider.id_generator
-        self._resource = provider.resource
-        self._scope = InstrumentationScope("twinclock")
         self._relation = relation
         self._queue_spans = queue_spans
+        self._dropped = self._make_dropped  # one object
+        self._seed = provider.id_generator.generate_trace_id()  # of ids that nobody may ask for
         self._tasks: dict[int, _Task] = {}
-        self._running: dict[tuple[int, int], _CurrentSpan] = {}
+        self._names: dict[str, tuple[str, str, str]] = {}  # by group
         self._view: PoolView | None = None
+        scope = InstrumentationScope("twinclock")
+        processor = tracer.span_processor  # type: ignore[attr-defined]  # the SDK's has it
+        self.outlet = Outlet(processor, scope)
+
+        class Own(LightSpan):
+            _limits = getattr(provider, "_span_limits", None) or SpanLimits()
+            _resource = provider.resource
+            _instrumentation_scope = scope
+            _span_processor = processor
+
+        self._span = Own
 
     def attach(self, view: PoolView) -> None:
         """Get to know the pool."""
         self._view = view
+        self.outlet.pool = view.name
+        self._virtual = view.clock == "virtual"
+        if self._virtual:
+            self._seed = view.settings.seed
+        self._epoch_ns = view.epoch_ns
+        self._timeout_ns = view.settings.timeout_ns
+        self._span.now_epoch_ns = staticmethod(partial(_now_epoch_ns, view))
 
     def detail(self) -> Detail:
-        """All transitions."""
-        return "all"
+        """None but those of the tasks that are marked."""
+        return "none"
 
     def late_exception(self, task_id: str, attempt: int, error: BaseException) -> None:
         """Its attempt's span has ended."""
@@ -161,186 +143,199 @@ class PoolSpans:
     def close(self) -> None:
         """Let go of the pool."""
         self._view = None
-        self._running.clear()
+        self._tasks.clear()
 
     # ------------------------------------------------------------ where users' code is
 
     def submitted(self, number: int) -> None:
         """Take the submitter's span as the task's parent, and decide on sampling."""
-        assert self._view is not None
-        current = trace.get_current_span().get_span_context()
-        parent = current if current.is_valid and self._relation == "child" else None
-        links = [Link(current)] if current.is_valid and self._relation == "link" else []
-        trace_id, span_id = self._new_ids(number, 0)
-        if parent is not None:
-            trace_id = parent.trace_id
-        group = self._view.task(number).group
-        decided = self._sampler.should_sample(
-            None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent)),
-            trace_id,
-            f"task {group}",
-            SpanKind.INTERNAL,
-            None,
-            links,
-        )
-        sampled = decided.decision == Decision.RECORD_AND_SAMPLE
-        flags = TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT
-        context = SpanContext(trace_id, span_id, False, TraceFlags(flags), decided.trace_state)
-        self._tasks[number] = _Task(context, parent, links)
+        view = self._view
+        if view is None:
+            return
+        context = otel_context.get_current()
+        current = _valid(context)
+        parent = current if self._relation == "child" else None
+        decision = self._at_roots if parent is None else None
+        if decision is Decision.DROP:
+            return
+        trace_id = self._new_trace_id(number) if parent is None else parent.trace_id
+        spec = view.task(number)
+        name = self._names_of(spec.group)[0]
+        links = [Link(current)] if current is not None and self._relation == "link" else ()
+        attributes: types.Attributes = None
+        state: TraceState | None = None
+        if decision is None:
+            above = context if parent is not None else otel_context.Context()
+            decided = self._sampler.should_sample(
+                above, trace_id, name, SpanKind.INTERNAL, None, links
+            )
+            decision, attributes, state = decided.decision, decided.attributes, decided.trace_state
+            if decision is Decision.DROP:
+                dropped = DroppedSpan(self._dropped, number, parent)
+                dropped.trace_id, dropped.trace_state = trace_id, state
+                view.call_in(number, partial(_leave, context, dropped))
+                return
+        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _RECORDED
+        own = SpanContext(trace_id, self._new_span_id(number, 0), False, flags, state)
+        self._tasks[number] = task = _Task(own, parent, spec)
+        view.mark(number, own)
+        if links or attributes or self.outlet.listens:
+            span = self._span_of(task)
+            for link in links:
+                span.add_link(link.context)
+            if attributes:
+                span.set_attributes(attributes)
+            self._start(span, context)
 
     def begin(self, number: int, attempt: int) -> None:
         """Make the attempt's span current; its context is the attempt's own, so it stays so."""
+        context = otel_context.get_current()
         task = self._tasks.get(number)
-        if task is None:
+        if task is not None:
+            span = self._under(task, 1, number, attempt)
+            span.thread_id = threading.get_ident()
+            span.attempt = attempt
+            if self.outlet.listens:
+                self._start(span, trace.set_span_in_context(self._span_of(task), context))
+            _leave(context, span)
+            span.earlier = task.running
+            task.running = span
             return
-        sampled = task.context.trace_flags.sampled
-        span = _CurrentSpan(self._attempt_context(task, number, attempt), sampled)
-        if sampled:
-            self._running[number, attempt] = span
-        otel_context.attach(trace.set_span_in_context(span))
+        found = context.get(SPAN_KEY) if context else None
+        if type(found) is DroppedSpan and found.number == number and found.made_by(self._dropped):
+            return  # left there when it was submitted
+        parent = _valid(context) if self._relation == "child" else None
+        _leave(context, DroppedSpan(self._dropped, number, parent))
 
-    def trace_of(self, number: int) -> SpanContext | None:
-        """The context of a live task's span, where it is sampled.
+    def _start(self, span: LightSpan, context: otel_context.Context) -> None:
+        """Tell the processors; the exact instant is known only later."""
+        span._start_time = self._span.now_epoch_ns()
+        self.outlet.on_start(span, context)
 
-        Args:
-            number: the task's number.
-        """
-        task = self._tasks.get(number)
-        return task.context if task is not None and task.context.trace_flags.sampled else None
+    def _make_dropped(self, span: DroppedSpan) -> SpanContext:
+        """The context of a span that is not sampled: always the same one for a task."""
+        trace_id, span_id = _drawn(self._seed, span.number, 0)
+        parent, state = span.parent, span.trace_state
+        if parent is not None:
+            trace_id = parent.trace_id
+            state = parent.trace_state if state is None else state
+        return SpanContext(span.trace_id or trace_id, span_id, False, _RECORDED, state)
 
-    def _new_ids(self, number: int, attempt: int) -> tuple[int, int]:
-        view = self._view
-        if view is not None and view.clock == "virtual":
-            key = (((view.settings.seed << 64) | number) << 32) | attempt
-            draw = Random(key).getrandbits
-            return draw(128) or 1, draw(64) or 1
-        return self._ids.generate_trace_id(), self._ids.generate_span_id()
+    def _new_trace_id(self, number: int) -> int:
+        if self._virtual:
+            return _drawn(self._seed, number, 0)[0]
+        return self._ids.generate_trace_id()
 
-    def _attempt_context(self, task: _Task, number: int, attempt: int) -> SpanContext:
-        context = task.context
-        _, span_id = self._new_ids(number, attempt)
-        return SpanContext(
-            context.trace_id, span_id, False, context.trace_flags, context.trace_state
-        )
+    def _new_span_id(self, number: int, attempt: int) -> int:
+        if self._virtual:
+            return _drawn(self._seed, number, attempt)[1]
+        return self._ids.generate_span_id()
+
+    def _span_of(self, task: _Task) -> LightSpan:
+        """A task's own span, made when first needed."""
+        if task.span is None:
+            name = self._names_of(task.spec.group)[0]
+            task.span = self._span(name, task.context, task.parent)
+        return task.span
+
+    def _under(self, task: _Task, which: int, number: int, key: int) -> LightSpan:
+        """A span under a task's, named by its place in ``_names_of``."""
+        above = task.context
+        span_id = self._new_span_id(number, key)
+        own = SpanContext(above.trace_id, span_id, False, above.trace_flags, above.trace_state)
+        return self._span(self._names_of(task.spec.group)[which], own, above)
+
+    def _names_of(self, group: str) -> tuple[str, str, str]:
+        names = self._names.get(group)
+        if names is None:
+            names = f"task {group}", f"attempt {group}", f"queue {group}"
+            self._names[group] = names
+        return names
 
     # ------------------------------------------------------------ making spans
 
     def transitions(self, batch: Sequence[Transition]) -> None:
         """Make the spans that have ended."""
+        tasks = self._tasks
         for transition in batch:
-            self._follow(transition)
+            task = tasks.get(transition.task)
+            if task is not None:
+                self._follow(transition, task)
 
-    def _follow(self, t: Transition) -> None:
-        task = self._tasks.get(t.task)
-        if task is None or t.cause == Cause.LATE_COMPLETION:
+    def _follow(self, t: Transition, task: _Task) -> None:
+        cause, before = t.cause, t.before
+        if cause is None or cause is _STARTED or cause is _LATE_COMPLETION:
             return
-        if not task.context.trace_flags.sampled:
-            if t.after >= TaskState.SUCCEEDED:
-                del self._tasks[t.task]
-            return
-        if t.cause is None:
-            assert isinstance(t.detail, TaskSubmitted)
-            task.spec = t.detail
-            task.submitted_ns = task.since_ns = t.at_ns
-            return
-        if self._queue_spans and t.before == TaskState.READY and t.after != TaskState.READY:
-            self._end_wait(t, task)
-        if t.after == TaskState.RUNNING:
-            task.waited_ns = t.at_ns - task.since_ns
-            task.slot, task.attempts = t.slot, t.attempt
-        elif t.before == TaskState.RUNNING:
+        if before is _RUNNING:
+            if self._queue_spans:
+                self._end_wait(t, task, t.attempt, t.started_at_ns)
             self._end_attempt(t, task)
-        if t.cause == Cause.ABORT_REQUESTED:
+        elif before is _READY and self._queue_spans:
+            self._end_wait(t, task, t.attempt + 1, t.at_ns)
+        if cause is _ABORT_REQUESTED:
             self._add_event(task, "workerpool.abort_requested", t.at_ns)
-        if t.after == TaskState.DELAYED and t.until_ns is not None:
+        if t.until_ns is not None:
             self._add_event(
                 task,
                 "workerpool.retry_scheduled",
                 t.at_ns,
-                {"workerpool.retry.reason": t.reason, "workerpool.backoff": _span_s(t)},
+                {
+                    "workerpool.retry.reason": t.reason,
+                    "workerpool.backoff": (t.until_ns - t.at_ns) / _NS,
+                },
             )
-        task.since_ns = t.at_ns
-        if t.after >= TaskState.SUCCEEDED:
+        elif t.after >= _SUCCEEDED:
             self._end_task(t, task)
 
     def _add_event(
         self, task: _Task, name: str, at_ns: int, attributes: types.Attributes = None
     ) -> None:
-        task.events.append(Event(name, attributes, self._epoch(at_ns)))
-
-    def _epoch(self, at_ns: int) -> int:
-        assert self._view is not None
-        return self._view.epoch_ns + at_ns
+        self._span_of(task).add_event(name, attributes, self._epoch_ns + at_ns)
 
     def _end_attempt(self, t: Transition, task: _Task) -> None:
         view, spec = self._view, task.spec
         assert view is not None
-        assert spec is not None
-        current = self._running.pop((t.task, t.attempt), None)
+        span = task.running
+        while span is not None and span.attempt != t.attempt:
+            span = span.earlier
+        if span is None:  # it was abandoned before its function began
+            span = self._under(task, 1, t.task, t.attempt)
         if t.abandoned:
             outcome = "cancelled" if t.cause == Cause.CANCEL_REQUESTED else "timeout"
         else:
-            outcome = "ok" if t.after == TaskState.SUCCEEDED else "error"
-        limit = view.settings.timeout_ns if spec.timeout_ns is UNSET else spec.timeout_ns
+            outcome = "ok" if t.after is _SUCCEEDED else "error"
+        own_limit = spec.timeout_ns
+        limit = self._timeout_ns if own_limit is UNSET else own_limit
         attributes: dict[str, Any] = {
             "workerpool.attempt.number": t.attempt,
-            "workerpool.worker.id": f"worker-{task.slot + 1}",
-            "workerpool.queue.wait": task.waited_ns / _NS,
+            "workerpool.worker.id": f"worker-{t.slot + 1}",
+            "workerpool.queue.wait": (t.started_at_ns - t.ready_at_ns) / _NS,
             "workerpool.outcome": outcome,
         }
         if limit is not None:
             attributes["workerpool.timeout"] = limit / _NS
-        events: list[Event] = []
-        links: list[Link] = []
-        status = Status(StatusCode.UNSET)
-        name = f"attempt {spec.group}"
-        context = None
-        if current is not None:
-            context = current.get_span_context()
-            attributes["thread.id"] = current.thread_id
-            attributes.update(current.attributes)
-            events += current.events
-            links += current.links
-            status = current.status or status
-            name = current.name or name
+        if span.thread_id:
+            attributes["thread.id"] = span.thread_id
+        began_ns, ended_ns = self._epoch_ns + t.started_at_ns, self._epoch_ns + t.at_ns
         if outcome in ("error", "timeout"):
             error = view.failure(t.task, t.attempt)
             kind = "TimeoutError" if error is None else type_name(error)
             attributes["error.type"] = kind
-            status = Status(StatusCode.ERROR, kind)
             if error is not None and outcome == "error":
-                events.append(_exception_event(error, self._epoch(t.at_ns)))
-        self._export(
-            name,
-            context or self._attempt_context(task, t.task, t.attempt),
-            task.context,
-            attributes,
-            events,
-            links,
-            status,
-            task.since_ns,
-            t.at_ns,
-        )
+                span.add_event("exception", _exception(error), ended_ns)
+            span._status = Status(StatusCode.ERROR, kind)
+        span.finish(attributes, began_ns, ended_ns, shared=t.abandoned)
+        self.outlet.on_end(span)
 
-    def _end_wait(self, t: Transition, task: _Task) -> None:
-        assert task.spec is not None
-        attempt = task.attempts + 1
-        self._export(
-            f"queue {task.spec.group}",
-            self._attempt_context(task, t.task, attempt | _QUEUE),
-            task.context,
-            {"workerpool.attempt.number": attempt},
-            [],
-            [],
-            Status(StatusCode.UNSET),
-            task.since_ns,
-            t.at_ns,
-        )
+    def _end_wait(self, t: Transition, task: _Task, attempt: int, ended_at_ns: int) -> None:
+        span = self._under(task, 2, t.task, attempt | _QUEUE)
+        began_ns, ended_ns = self._epoch_ns + t.ready_at_ns, self._epoch_ns + ended_at_ns
+        span.finish({"workerpool.attempt.number": attempt}, began_ns, ended_ns, shared=False)
+        self.outlet.on_end(span)
 
     def _end_task(self, t: Transition, task: _Task) -> None:
-        view, spec = self._view, task.spec
+        view, spec, span = self._view, task.spec, self._span_of(task)
         assert view is not None
-        assert spec is not None
         outcome = _OUTCOME[t.after]
         attributes: dict[str, Any] = {
             "workerpool.pool.name": view.name,
@@ -349,63 +344,54 @@ class PoolSpans:
             "workerpool.task.priority": spec.priority,
             "workerpool.group": spec.group,
             "workerpool.outcome": outcome,
-            "workerpool.attempt.count": task.attempts,
+            "workerpool.attempt.count": t.attempt,
         }
-        status = Status(StatusCode.UNSET)
         if outcome in ("error", "timeout"):
-            error = view.failure(t.task, task.attempts)
-            kind = "TimeoutError" if error is None else type_name(error)
-            attributes["error.type"] = kind
-            status = Status(StatusCode.ERROR, t.reason)
-        self._export(
-            f"task {spec.group}",
-            task.context,
-            task.parent,
-            attributes,
-            task.events,
-            task.links,
-            status,
-            task.submitted_ns,
-            t.at_ns,
-        )
+            error = view.failure(t.task, t.attempt)
+            attributes["error.type"] = "TimeoutError" if error is None else type_name(error)
+            span._status = Status(StatusCode.ERROR, t.reason)
+        epoch_ns = self._epoch_ns
+        span.finish(attributes, epoch_ns + t.submitted_at_ns, epoch_ns + t.at_ns, shared=False)
         del self._tasks[t.task]
-
-    def _export(
-        self,
-        name: str,
-        context: SpanContext,
-        parent: SpanContext | None,
-        attributes: dict[str, Any],
-        events: Sequence[Event],
-        links: Sequence[Link],
-        status: Status,
-        start_ns: int,
-        end_ns: int,
-    ) -> None:
-        self._processor.on_end(
-            ReadableSpan(
-                name=name,
-                context=context,
-                parent=parent,
-                resource=self._resource,
-                attributes=attributes,
-                events=events,
-                links=links,
-                status=status,
-                start_time=self._epoch(start_ns),
-                end_time=self._epoch(end_ns),
-                instrumentation_scope=self._scope,
-            )
-        )
+        self.outlet.on_end(span)
 
 
-def _span_s(t: Transition) -> float:
-    return ((t.until_ns or t.at_ns) - t.at_ns) / _NS
+def _decided_at_roots(sampler: Sampler) -> Decision | None:
+    """What a sampler says of every task without a parent, ``None`` where that depends on the task.
+
+    Known for the SDK's own samplers that always say the same; asking them costs 1 us.
+    """
+    root = getattr(sampler, "_root", None) if type(sampler) is ParentBased else sampler
+    if type(root) is not StaticSampler:
+        return None
+    return root.should_sample(None, 1, "").decision
 
 
-def _exception_event(
-    error: BaseException, at_ns: int | None, attributes: types.Attributes = None
-) -> Event:
+def _valid(context: otel_context.Context) -> SpanContext | None:
+    """The context of the current span, ``None`` where there is none."""
+    if not context:
+        return None
+    found = context.get(SPAN_KEY)
+    own = found.get_span_context() if isinstance(found, trace.Span) else None
+    return own if own is not None and own.is_valid else None
+
+
+def _leave(context: otel_context.Context, span: trace.Span) -> None:
+    """Make a span the current one from now on, in the present context variables."""
+    otel_context.attach(otel_context.Context({**context, SPAN_KEY: span}))
+
+
+def _drawn(seed: int, number: int, attempt: int) -> tuple[int, int]:
+    """Ids of a trace and of a span that depend on nothing else."""
+    draw = Random((((seed << 64) | number) << 32) | attempt).getrandbits
+    return draw(128) or 1, draw(64) or 1
+
+
+def _now_epoch_ns(view: PoolView) -> int:
+    return view.epoch_ns + view.now_ns()
+
+
+def _exception(error: BaseException) -> dict[str, str]:
     try:
         message = str(error)
     except BaseException:  # of the user's: whatever it is, it is told here
@@ -414,10 +400,8 @@ def _exception_event(
         stack = "".join(traceback.format_exception(error))
     except BaseException:
         stack = "<it cannot be formatted>"
-    recorded = {
+    return {
         "exception.type": type_name(error),
         "exception.message": message,
         "exception.stacktrace": stack,
-        **(attributes or {}),
     }
-    return Event("exception", recorded, at_ns)

@@ -63,6 +63,15 @@ class ReadyOrder:
                 if task.state == _READY:
                     yield task
 
+    def oldest_at_ns(self) -> int | None:
+        """Since when the task waits that has waited longest, ``None`` for none. It is the first of
+        its priority, so this costs time in proportion to the priorities.
+        """
+        firsts = (
+            next((t for t in fifo if t.state == _READY), None) for fifo in self._fifos.values()
+        )
+        return min((task.ready_at_ns for task in firsts if task is not None), default=None)
+
     def key(self, task: Task) -> tuple[int, int]:
         """The written key of the order, for checks: the smallest starts first, then FIFO."""
         priority = task.spec.priority

@@ -310,6 +310,10 @@ class Transition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         until_ns: where a backoff begins, when it ends.
         detail: at a submission the task's stimulus, at a completion the attempt's.
         abandoned: whether the attempt was left running without its result counting.
+        submitted_at_ns: of a marked task alone: when it was submitted.
+        ready_at_ns: of a marked task alone: when it last became ready.
+        started_at_ns: of a marked task alone: when its last attempt was started; no instant where
+            it has had none or is in backoff.
     """
 
     at_ns: int
@@ -323,3 +327,6 @@ class Transition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     until_ns: int | None = None
     detail: TaskSubmitted | AttemptSucceeded | AttemptFailed | None = None
     abandoned: bool = False
+    submitted_at_ns: int = 0
+    ready_at_ns: int = 0
+    started_at_ns: int = 0

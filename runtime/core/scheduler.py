@@ -33,6 +33,7 @@ from runtime.core.records import (
 )
 from runtime.core.settings import CoreSettings
 from runtime.core.states import ILLEGAL, NEXT, Cause, TaskState
+from runtime.core.tally import Tally
 from runtime.core.task import Task
 
 __all__ = ["Core"]
@@ -69,10 +70,14 @@ class Core:
     Args:
         settings: what it decides by.
         record: which transitions to keep for ``take_transitions``: ``none``; ``notable``, all but
-            submissions, starts and successes; or ``all``.
+            submissions, starts and successes; or ``all``. Of a marked task all are kept but its
+            submission and its starts.
 
     Attributes:
         transitions: those recorded and not taken yet.
+        marks: by a task's number what it is to be remembered by, put here before it is submitted;
+            taken out when it is. No decision depends on it.
+        tally: where what happens is counted, ``None`` for nowhere; see ``count_into``.
         wake_at_ns: what ``next_deadline_ns`` answers, with 2**63 for never.
         timers_fired: timers that have changed something so far. A wake that leaves it as it was
             has changed nothing, and a journal need not know of it.
@@ -110,6 +115,8 @@ class Core:
         self._keep = record in ("notable", "all")
         self._keep_all = record == "all"
         self.transitions: list[r.Transition] = []
+        self.marks: dict[int, object] = {}
+        self.tally: Tally | None = None
 
     # ------------------------------------------------------------ the way in
 
@@ -172,6 +179,17 @@ class Core:
         self._keep = which in ("notable", "all")
         self._keep_all = which == "all"
 
+    def count_into(self, tally: Tally | None) -> None:
+        """Count what happens from now on; what was submitted before is not counted.
+
+        Args:
+            tally: where, ``None`` for nowhere.
+        """
+        self.tally = tally
+        if tally is None:
+            for task in self._tasks.values():
+                task.tally = None
+
     # ------------------------------------------------------------ looking in
 
     @property
@@ -197,6 +215,12 @@ class Core:
     def running(self) -> list[int]:
         """The tasks whose attempts are running and count, slot by slot."""
         return [task.spec.task for task in self._slots if task is not None]
+
+    def waiting(self) -> tuple[int, int, int | None]:
+        """How many tasks are ready and how many in backoff, and since when the first is ready."""
+        ready = self._ready.live
+        delayed = len(self._tasks) - ready - len(self.running())
+        return ready, delayed, self._ready.oldest_at_ns()
 
     def live(self) -> list[int]:
         """The tasks that have not ended."""
@@ -295,7 +319,7 @@ class Core:
             else:
                 due.append((due_at, r.RANK_BACKOFF, number, 0))
         due.sort()
-        for _, kind, number, is_deadline in due:
+        for due_at, kind, number, is_deadline in due:
             fired = self._tasks.get(number)
             if fired is None:
                 continue  # a timer before it in this very instant ended the task
@@ -306,6 +330,8 @@ class Core:
                 self._deadline_passed(now, fired, out)
             elif fired.state == _RUNNING:
                 self._attempt_timed_out(now, fired, out)
+            if fired.tally is not None and self.tally is not None:
+                self.tally.timer_lag.add(now - due_at, now, None)
 
     def _find_next_wake(self) -> None:
         wake = _NEVER
@@ -325,8 +351,7 @@ class Core:
         before = self._move(task, Cause.BACKOFF_ELAPSED)
         task.delayed_ns += now - task.attempt_at_ns
         self._make_ready(now, task)
-        if self._keep:
-            self._note(now, task, before, Cause.BACKOFF_ELAPSED)
+        self._note(now, task, before, Cause.BACKOFF_ELAPSED)
 
     def _deadline_passed(self, now: int, task: Task, out: _Out) -> None:
         self._end(now, task, Cause.DEADLINE_PASSED, "deadline passed", out)
@@ -375,6 +400,11 @@ class Core:
             now,
             now,
         )
+        if self.tally is not None:
+            task.tally = group = self.tally.groups.get(s.group) or self.tally.group(s.group)
+            group.submitted += 1
+        if self.marks:
+            task.mark = self.marks.pop(number, None)
         if self._keep_all:
             self.transitions.append(
                 r.Transition(now, number, None, TaskState.READY, None, detail=s)
@@ -424,7 +454,11 @@ class Core:
                 task.delayed_ns,
             )
         )
-        if self._keep_all:
+        if task.tally is not None:
+            task.tally.succeeded(now, task.attempt_at_ns, task.submitted_at_ns, task.mark)
+        if task.mark is not None:
+            self._note(now, task, TaskState.RUNNING, Cause.SUCCEEDED, detail=s)
+        elif self._keep_all:
             self.transitions.append(
                 r.Transition(
                     now,
@@ -454,19 +488,16 @@ class Core:
         else:
             self._free.append(held)
         out.append(r.DropResult(s.task, s.attempt))
+        if self.tally is not None:
+            tally = self.tally.abandoned.pop((s.task, s.attempt), None)
+            if tally is not None:
+                tally.late += 1
         if self._keep:
             state = self.state(s.task)
             assert state is not None
             self.transitions.append(
                 r.Transition(
-                    now,
-                    s.task,
-                    state,
-                    state,
-                    Cause.LATE_COMPLETION,
-                    s.attempt,
-                    held,
-                    detail=s,
+                    now, s.task, state, state, Cause.LATE_COMPLETION, s.attempt, held, detail=s
                 )
             )
 
@@ -513,9 +544,7 @@ class Core:
                     )
                     if key in seen or not (runs or key in self._abandoned):
                         raise InvalidTransition(
-                            stimulus,
-                            "no such attempt is running",
-                            self.story(part.task),
+                            stimulus, "no such attempt is running", self.story(part.task)
                         )
                     seen.add(key)
                 case r.CancelRequested():
@@ -564,6 +593,8 @@ class Core:
             task.timeout_at_ns = timeout_at = now + limit
             self.wake_at_ns = min(self.wake_at_ns, timeout_at)
         out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
+        if task.tally is not None:
+            task.tally.started(now, task.ready_at_ns, task.mark)
         if self._keep_all:
             self.transitions.append(
                 r.Transition(
@@ -619,16 +650,17 @@ class Core:
             self._abandon(now, task, "timeout", out)
         else:
             assert failure is not None
-            self._release(task, failure.ended_at_ns - failure.begun_at_ns)
+            self._release(now, task, failure.ended_at_ns - failure.begun_at_ns)
+        if task.tally is not None:
+            task.tally.retries[why] += 1
         task.retries_left -= 1
         task.backoff_ns = delay
         task.due_at_ns = due_at
-        task.attempt_at_ns = now  # from here on: when this backoff began
         heapq.heappush(self._backoffs, (due_at, number))
         self._wake_by(due_at)
         out.append(r.DelayTask(number, task.attempt, due_at, why))
-        if self._keep:
-            self._note(now, task, before, cause, why, due_at, failure, abandoned=timed_out)
+        self._note(now, task, before, cause, why, due_at, failure, abandoned=timed_out)
+        task.attempt_at_ns = now  # from here on: when this backoff began
 
     def _end(
         self,
@@ -646,7 +678,7 @@ class Core:
         abandoned = False
         if before == _RUNNING:
             if failure is not None:
-                self._release(task, failure.ended_at_ns - failure.begun_at_ns)
+                self._release(now, task, failure.ended_at_ns - failure.begun_at_ns)
             else:
                 abandoned = True
                 outcome: r.Outcome = "cancelled" if cause == Cause.CANCEL_REQUESTED else "timeout"
@@ -673,8 +705,10 @@ class Core:
                 task.delayed_ns,
             )
         )
-        if self._keep:
-            self._note(now, task, before, cause, reason, None, failure, abandoned=abandoned)
+        if task.tally is not None:
+            outcomes = task.tally.tasks
+            outcomes[_OUTCOME[state]].add(now - task.submitted_at_ns, now, task.mark)
+        self._note(now, task, before, cause, reason, None, failure, abandoned=abandoned)
 
     # ------------------------------------------------------------ bookkeeping
 
@@ -691,8 +725,10 @@ class Core:
         task.ready_at_ns = now
         self._ready.push(task)
 
-    def _release(self, task: Task, ran_ns: int) -> None:
-        """Take a returned attempt off its slot."""
+    def _release(self, now: int, task: Task, ran_ns: int) -> None:
+        """Take an attempt that has failed off its slot."""
+        if task.tally is not None:
+            task.tally.attempts["error"].add(now - task.attempt_at_ns, now, task.mark)
         self._slots[task.slot] = None
         self._free.append(task.slot)
         task.running_ns += ran_ns
@@ -707,6 +743,9 @@ class Core:
             self._replaced += 1
             self._free.append(slot)
         self._abandoned[(task.spec.task, task.attempt)] = -1 if freed else slot
+        if task.tally is not None and self.tally is not None:
+            task.tally.attempts[outcome].add(now - task.attempt_at_ns, now, task.mark)
+            self.tally.abandoned[(task.spec.task, task.attempt)] = task.tally
         task.running_ns += now - task.attempt_at_ns
         task.timeout_at_ns = None
         out.append(r.AbandonAttempt(task.spec.task, task.attempt, slot, freed, outcome))
@@ -740,25 +779,18 @@ class Core:
         cause: Cause,
         reason: r.Reason = "",
         until_ns: int | None = None,
-        failure: r.AttemptFailed | None = None,
+        detail: r.AttemptSucceeded | r.AttemptFailed | None = None,
         *,
         abandoned: bool = False,
     ) -> None:
-        self.transitions.append(
-            r.Transition(
-                now,
-                task.spec.task,
-                before,
-                TaskState(task.state),
-                cause,
-                task.attempt,
-                task.slot,
-                reason,
-                until_ns,
-                failure,
-                abandoned,
-            )
-        )
+        marked = task.mark is not None
+        if not self._keep and not marked:
+            return
+        times = (task.submitted_at_ns, task.ready_at_ns, task.attempt_at_ns) if marked else ()
+        number, state = task.spec.task, TaskState(task.state)
+        attempt, slot = task.attempt, task.slot
+        change = now, number, before, state, cause, attempt, slot, reason, until_ns, detail
+        self.transitions.append(r.Transition(*change, abandoned, *times))
 
 
 def _simultaneous_key(part: r.SimultaneousPart) -> tuple[int, int, int]:

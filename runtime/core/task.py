@@ -6,6 +6,7 @@ import msgspec
 
 from runtime.core.records import TaskSubmitted
 from runtime.core.states import TaskState
+from runtime.core.tally import GroupTally
 
 __all__ = ["Task"]
 
@@ -31,6 +32,8 @@ class Task(msgspec.Struct, gc=False):
         queued_ns: time spent ready, of waits that ended.
         delayed_ns: time spent in backoff, of backoffs that ended.
         deadline_kept: whether the deadline stands among the timers.
+        tally: where what happens to it is counted, ``None`` for nowhere.
+        mark: what somebody wants it remembered by, ``None`` for nothing.
     """
 
     spec: TaskSubmitted
@@ -50,3 +53,5 @@ class Task(msgspec.Struct, gc=False):
     queued_ns: int = 0
     delayed_ns: int = 0
     deadline_kept: bool = False
+    tally: GroupTally | None = None
+    mark: object = None
