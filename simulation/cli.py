@@ -22,7 +22,10 @@ from simulation.commands.common import BAD_INPUT, FINE, warn
 __all__ = ["main"]
 
 #: The commands, each the function of its name in ``simulation.commands.NAME``, as help lists them.
-_COMMANDS: Final = ("replay", "run", "export", "explore")
+_COMMANDS: Final = ("replay", "run", "why", "export", "import", "explore")
+
+#: Those that Python will not have as a name.
+_SPELLED: Final = {"import": "import_"}
 
 
 class _Commands(click.Group):
@@ -34,8 +37,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"simulation.commands.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = _SPELLED.get(cmd_name, cmd_name)
+        module = importlib.import_module(f"simulation.commands.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
