@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.core.records import AbandonAttempt, FinishTask
 from runtime.journal import Journal
+from simulation.outcome import measure
+from simulation.simulate import Run
+from simulation.statistics.intervals import Interval, intervals
 from simulation.timeline.attempts import Timeline, read_timeline
 from simulation.timeline.lateness import Splitter
 from simulation.whatif.answer import WhatIf
 from simulation.whatif.predict import variant, what_if
 
-__all__ = ["TimedRun", "recorded_run", "simulated_run"]
+__all__ = ["TimedRun", "recorded_measures", "recorded_run", "simulated_run"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,23 @@ def simulated_run(
     settings, steps = variant(journal, changes, seed)
     timeline = read_timeline(settings, steps)
     return TimedRun(name, timeline, Splitter(timeline, _at_once(journal)), answer)
+
+
+def recorded_measures(journal: Journal) -> dict[str, Interval]:
+    """What a journal's own run came to; intervals without width.
+
+    Args:
+        journal: a journal.
+    """
+    run = Run(journal.header.settings.max_workers)
+    for record in journal.records:
+        for instruction in record.instructions:
+            if isinstance(instruction, FinishTask):
+                run.ended_at_ns.append(record.at)
+                run.ends.append(instruction)
+            elif isinstance(instruction, AbandonAttempt):
+                run.timeouts += instruction.outcome == "timeout"
+    return intervals([measure(run)])
 
 
 def _at_once(journal: Journal) -> int:

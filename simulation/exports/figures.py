@@ -1,0 +1,338 @@
+"""The report's figures: bokeh models, which a script in the page then draws and switches.
+
+Every figure is made once with all runs in it, each renderer named ``RUN|WHAT``; the page's script
+shows and hides them by that name. Instants are seconds since the run's first submission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from bokeh.models import (
+    BoxZoomTool,
+    ColumnDataSource,
+    FactorRange,
+    HoverTool,
+    Model,
+    Range1d,
+    ResetTool,
+    TapTool,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+
+from simulation.render.numbers import TITLES
+from simulation.timeline.attempts import KINDS, Attempt, Timeline
+from simulation.timeline.lateness import Link, slowest
+from simulation.timeline.levels import Levels, levels
+from simulation.timeline.sentences import duration
+from simulation.whatif.runs import TimedRun
+
+__all__ = ["COLOURS", "KIND_COLOURS", "RUN_COLOURS", "interval_figure", "late_figure"]
+__all__ += ["over_time_figures", "timeline_figure"]
+
+# Okabe and Ito's palette, which people with any kind of colour vision can tell apart; each shade
+# here has a contrast of 3 or more against white and against the dark page.
+COLOURS: Final = {
+    "ok": "#2f8f6b",
+    "error": "#d55e00",
+    "timeout": "#b8860b",
+    "cancelled": "#7f7f8a",
+    "running": "#3f8fd0",
+    "abandoned": "#a8a8b3",
+}
+KIND_COLOURS: Final = {
+    "queue": "#3f8fd0",
+    "limits": "#9467bd",
+    "backoff": "#b8860b",
+    "running": "#2f8f6b",
+}
+RUN_COLOURS: Final = ("#3f8fd0", "#d55e00", "#2f8f6b", "#b65d9a", "#b8860b", "#7f7f8a")
+_DASHES: Final = ("solid", "dashed", "dotdash", "dotted", [8, 2, 2, 2], [2, 2])
+_LATE_SHOWN: Final = 15
+_NS: Final = 1e9
+
+
+def _base(title: str, height: int, **options: Any) -> Any:
+    made = figure(
+        title=title,
+        height=height,
+        sizing_mode="stretch_width",
+        tools=[],
+        toolbar_location="above",
+        min_border_right=12,
+        lod_threshold=5_000,
+        **options,
+    )
+    made.toolbar.logo = None
+    return made
+
+
+def _seconds(ns: Sequence[int | float], first_ns: int) -> Any:
+    return (np.array(ns, dtype=np.float64) - first_ns) / _NS
+
+
+def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) -> Any:
+    """Attempts by worker.
+
+    Args:
+        runs: the runs; the first is shown at first.
+        chains: the critical chain of each.
+
+    Returns:
+        The figure, named ``timeline``.
+    """
+    first = runs[0].timeline
+    made = _base(
+        "Attempts by worker",
+        430,
+        name="timeline",
+        x_range=Range1d(0, max(first.makespan_ns, 1) / _NS, name="time"),
+        y_range=Range1d(first.settings.max_workers + 0.7, 0.3),
+    )
+    made.add_tools(WheelZoomTool(dimensions="width"), BoxZoomTool(dimensions="width"))
+    made.xaxis.axis_label = "seconds since the first submission"
+    made.yaxis.axis_label = "worker"
+    made.ygrid.grid_line_color = None
+    bars = []
+    for index, run in enumerate(runs):
+        bars += _attempts(made, index, run.timeline)
+        _chain(made, index, run.timeline, chains[index])
+    bold = ColumnDataSource({"y": [], "left": [], "right": []})
+    made.hbar(
+        y="y", left="left", right="right", height=0.86, source=bold, name="selected",
+        fill_alpha=0, line_width=3, line_color="#000000",
+    )  # fmt: skip
+    steps = ColumnDataSource({"x0": [], "y0": [], "x1": [], "y1": []})
+    made.segment(
+        x0="x0", y0="y0", x1="x1", y1="y1", source=steps, name="selected-waits",
+        line_width=2, line_dash="dashed", line_color="#000000",
+    )  # fmt: skip
+    tip = [("task", "@name"), ("attempt", "@attempt"), ("ran", "@took"), ("end", "@end")]
+    hover = HoverTool(renderers=bars, tooltips=tip, point_policy="follow_mouse")
+    made.add_tools(hover, TapTool(renderers=bars), ResetTool())
+    return made
+
+
+def _attempts(made: Any, index: int, timeline: Timeline) -> list[Any]:
+    """A renderer an outcome, and one for what abandoned attempts did after."""
+    by_outcome: dict[str, list[Attempt]] = {}
+    for attempt in timeline.attempts:
+        by_outcome.setdefault(attempt.outcome, []).append(attempt)
+    renderers = []
+    first = timeline.first_ns
+    gone = [a for a in timeline.attempts if a.abandoned]
+    if gone:
+        until = [timeline.last_ns if a.home_at_ns is None else a.home_at_ns for a in gone]
+        renderers.append(
+            made.hbar(
+                y="y", left="left", right="right", height=0.3, name=f"{index}|abandoned",
+                source=_source(timeline, gone, [a.end_at_ns for a in gone], until, abandoned=True),
+                visible=not index, fill_color=COLOURS["abandoned"], line_color=None,
+                fill_alpha=0.7,
+            )  # fmt: skip
+        )
+    for outcome in COLOURS:
+        some = by_outcome.get(outcome)
+        if not some:
+            continue
+        source = _source(timeline, some, [a.start_at_ns for a in some], [a.end_at_ns for a in some])
+        renderers.append(
+            made.hbar(
+                y="y", left="left", right="right", height=0.8, source=source,
+                name=f"{index}|{outcome}", visible=not index,
+                fill_color=COLOURS[outcome], line_color=None,
+            )  # fmt: skip
+        )
+    again = [a for a in timeline.attempts if a.number > 1]
+    if again:
+        x = _seconds([a.start_at_ns for a in again], first)
+        y = np.array([a.slot + 1 for a in again], dtype=np.float64)
+        source = ColumnDataSource({"x": x, "y0": y - 0.4, "y1": y + 0.4})
+        made.segment(
+            x0="x", y0="y0", x1="x", y1="y1", source=source, name=f"{index}|retry",
+            visible=not index, line_width=2.5, line_color="#000000",
+        )  # fmt: skip
+    return renderers
+
+
+def _source(
+    timeline: Timeline,
+    attempts: Sequence[Attempt],
+    left: Sequence[int],
+    right: Sequence[int],
+    *,
+    abandoned: bool = False,
+) -> ColumnDataSource:
+    tasks = timeline.tasks
+    first = timeline.first_ns
+    return ColumnDataSource(
+        {
+            "y": np.array([a.slot + 1 for a in attempts], dtype=np.int32),
+            "left": _seconds(left, first),
+            "right": _seconds(right, first),
+            "task": np.array([a.task for a in attempts], dtype=np.int32),
+            "attempt": np.array([a.number for a in attempts], dtype=np.int32),
+            "name": [tasks[a.task].name or f"task {a.task}" for a in attempts],
+            "took": [duration(to - since) for since, to in zip(left, right, strict=True)],
+            "end": [_end(a, abandoned) for a in attempts],
+        }
+    )
+
+
+def _end(attempt: Attempt, abandoned: bool) -> str:
+    if abandoned:
+        home = "never came home" if attempt.home_at_ns is None else "until it came home"
+        return f"abandoned, {home}"
+    text = f"error: {attempt.error}" if attempt.outcome == "error" else attempt.outcome
+    return f"{text}, retried" if attempt.retry else text
+
+
+def _chain(made: Any, index: int, timeline: Timeline, chain: Sequence[Link]) -> None:
+    ran = [link for link in chain if link.slot >= 0]
+    source = ColumnDataSource(
+        {
+            "y": np.array([link.slot + 1 for link in ran], dtype=np.int32),
+            "left": _seconds([link.from_ns for link in ran], timeline.first_ns),
+            "right": _seconds([link.to_ns for link in ran], timeline.first_ns),
+        }
+    )
+    made.hbar(
+        y="y", left="left", right="right", height=0.94, source=source, name=f"{index}|critical",
+        visible=False, fill_alpha=0, line_width=2.5, line_color="#c2185b",
+    )  # fmt: skip
+
+
+def over_time_figures(runs: Sequence[TimedRun], time: Model) -> list[Any]:
+    """Busy workers, the queue and what has ended, over time, of all runs over each other.
+
+    Args:
+        runs: the runs.
+        time: the range of the time axis, which the timeline has, too.
+
+    Returns:
+        The figures.
+    """
+    shown: list[tuple[str, list[Levels]]] = [("Busy workers", []), ("Tasks waiting", [])]
+    shown += [("Tasks ended", [])]
+    for run in runs:
+        busy, waiting, ended = levels(run.timeline)
+        for (_, series), one in zip(shown, (busy, waiting, ended), strict=True):
+            series.append(one)
+    figures = []
+    for title, series in shown:
+        made = _base(title, 210, x_range=time, name="over-time")
+        made.y_range.start = 0
+        lines = []
+        for index, (run, one) in enumerate(zip(runs, series, strict=True)):
+            source = ColumnDataSource(
+                {
+                    "x": _seconds(one.instants, run.timeline.first_ns),
+                    "y": np.array(one.values, dtype=np.int32),
+                }
+            )
+            lines.append(
+                made.step(
+                    x="x", y="y", source=source, mode="after", name=f"{index}|line",
+                    line_width=1.8, line_color=RUN_COLOURS[index % len(RUN_COLOURS)],
+                    line_dash=_DASHES[index % len(_DASHES)],
+                )  # fmt: skip
+            )
+        made.add_tools(WheelZoomTool(dimensions="width"), BoxZoomTool(dimensions="width"))
+        made.add_tools(ResetTool())
+        figures.append(made)
+    figures[-1].xaxis.axis_label = "seconds since the first submission"
+    return figures
+
+
+def late_figure(run: TimedRun) -> Any:
+    """The slowest tasks, and where their time went.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The figure.
+    """
+    tasks = slowest(run.timeline, _LATE_SHOWN)
+    rows = [f"{place}. {(task.name or str(task.number))[:40]}" for place, task in enumerate(tasks, 1)]
+    made = _base(
+        "The slowest tasks, and where their time went",
+        90 + 24 * len(rows),
+        y_range=FactorRange(factors=rows[::-1]),
+        name="late",
+    )
+    made.x_range.start = 0
+    made.xaxis.axis_label = "seconds"
+    made.ygrid.grid_line_color = None
+    splits = [run.splitter.split(task) for task in tasks]
+    left = np.zeros(len(rows))
+    for kind in KINDS:
+        spent = np.array([getattr(split, f"{kind}_ns") for split in splits]) / _NS
+        if not spent.any():
+            continue
+        source = ColumnDataSource(
+            {
+                "y": rows,
+                "left": left,
+                "right": left + spent,
+                "took": [duration(one * _NS) for one in spent],
+            }
+        )
+        bar = made.hbar(
+            y="y", left="left", right="right", height=0.7, source=source, name=f"late|{kind}",
+            fill_color=KIND_COLOURS[kind], line_color=None,
+        )  # fmt: skip
+        made.add_tools(HoverTool(renderers=[bar], tooltips=[("task", "@y"), (kind, "@took")]))
+        left = left + spent
+    return made
+
+
+def interval_figure(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> Any:
+    """Measures in seconds with their intervals, setting by setting.
+
+    Args:
+        names: the settings.
+        outcomes: an interval a measure, of each.
+
+    Returns:
+        The figure.
+    """
+    measures = [name for name in outcomes[0] if TITLES[name][1] == "s"]
+    rows = [
+        (TITLES[measure][0], f"{index + 1}. {name}"[:44])
+        for measure in measures
+        for index, name in enumerate(names)
+    ]
+    made = _base(
+        "Predicted, with 95% intervals",
+        90 + 22 * len(rows),
+        y_range=FactorRange(factors=rows[::-1], range_padding=0.02),
+        name="intervals",
+    )
+    made.x_range.start = 0
+    made.xaxis.axis_label = "seconds"
+    made.ygrid.grid_line_color = None
+    for index, outcome in enumerate(outcomes):
+        mine = [row for row in rows if row[1].startswith(f"{index + 1}. ")]
+        data = {
+            "y": mine,
+            "mean": [outcome[measure].mean for measure in measures],
+            "low": [outcome[measure].low for measure in measures],
+            "high": [outcome[measure].high for measure in measures],
+        }
+        source = ColumnDataSource(data)
+        colour = RUN_COLOURS[index % len(RUN_COLOURS)]
+        made.segment(
+            x0="low", y0="y", x1="high", y1="y", source=source, line_width=5, line_alpha=0.5,
+            line_color=colour, name=f"{index}|interval",
+        )  # fmt: skip
+        dots = made.scatter(
+            x="mean", y="y", source=source, size=9, fill_color=colour, line_color=None,
+            name=f"{index}|mean",
+        )  # fmt: skip
+        tip = [("mean", "@mean{0.000}"), ("from", "@low{0.000}"), ("to", "@high{0.000}")]
+        made.add_tools(HoverTool(renderers=[dots], tooltips=tip))
+    return made
