@@ -98,9 +98,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 130
     except ModuleNotFoundError as error:
-        if error.name not in ("numpy", "scipy"):
+        if error.name == "bokeh":
+            warn("error: bokeh draws the page and is not there: pip install 'twinclock[report]'")
+        elif error.name in ("numpy", "scipy"):
+            warn(f"error: {error.name} is needed for intervals: pip install 'twinclock[whatif]'")
+        else:
             raise
-        warn(f"error: {error.name} is needed for intervals: pip install 'twinclock[whatif]'")
         code = BAD_INPUT
     except (JournalError, ValueError, TypeError) as error:
         warn(f"error: {error}")

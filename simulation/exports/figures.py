@@ -51,7 +51,6 @@ KIND_COLOURS: Final = {
 }
 RUN_COLOURS: Final = ("#3f8fd0", "#d55e00", "#2f8f6b", "#b65d9a", "#b8860b", "#7f7f8a")
 _DASHES: Final = ("solid", "dashed", "dotdash", "dotted", [8, 2, 2, 2], [2, 2])
-_LATE_SHOWN: Final = 15
 _NS: Final = 1e9
 
 
@@ -89,8 +88,8 @@ def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) 
         "Attempts by worker",
         430,
         name="timeline",
-        x_range=Range1d(0, max(first.makespan_ns, 1) / _NS, name="time"),
-        y_range=Range1d(first.settings.max_workers + 0.7, 0.3),
+        x_range=Range1d(start=0, end=max(first.makespan_ns, 1) / _NS, name="time"),
+        y_range=Range1d(start=first.settings.max_workers + 0.7, end=0.3),
     )
     made.add_tools(WheelZoomTool(dimensions="width"), BoxZoomTool(dimensions="width"))
     made.xaxis.axis_label = "seconds since the first submission"
@@ -102,14 +101,28 @@ def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) 
         _chain(made, index, run.timeline, chains[index])
     bold = ColumnDataSource({"y": [], "left": [], "right": []})
     made.hbar(
-        y="y", left="left", right="right", height=0.86, source=bold, name="selected",
-        fill_alpha=0, line_width=3, line_color="#000000",
-    )  # fmt: skip
+        y="y",
+        left="left",
+        right="right",
+        height=0.86,
+        source=bold,
+        name="selected",
+        fill_alpha=0,
+        line_width=3,
+        line_color="#000000",
+    )
     steps = ColumnDataSource({"x0": [], "y0": [], "x1": [], "y1": []})
     made.segment(
-        x0="x0", y0="y0", x1="x1", y1="y1", source=steps, name="selected-waits",
-        line_width=2, line_dash="dashed", line_color="#000000",
-    )  # fmt: skip
+        x0="x0",
+        y0="y0",
+        x1="x1",
+        y1="y1",
+        source=steps,
+        name="selected-waits",
+        line_width=2,
+        line_dash="dashed",
+        line_color="#000000",
+    )
     tip = [("task", "@name"), ("attempt", "@attempt"), ("ran", "@took"), ("end", "@end")]
     hover = HoverTool(renderers=bars, tooltips=tip, point_policy="follow_mouse")
     made.add_tools(hover, TapTool(renderers=bars), ResetTool())
@@ -128,11 +141,17 @@ def _attempts(made: Any, index: int, timeline: Timeline) -> list[Any]:
         until = [timeline.last_ns if a.home_at_ns is None else a.home_at_ns for a in gone]
         renderers.append(
             made.hbar(
-                y="y", left="left", right="right", height=0.3, name=f"{index}|abandoned",
+                y="y",
+                left="left",
+                right="right",
+                height=0.3,
+                name=f"{index}|abandoned",
                 source=_source(timeline, gone, [a.end_at_ns for a in gone], until, abandoned=True),
-                visible=not index, fill_color=COLOURS["abandoned"], line_color=None,
+                visible=not index,
+                fill_color=COLOURS["abandoned"],
+                line_color=None,
                 fill_alpha=0.7,
-            )  # fmt: skip
+            )
         )
     for outcome in COLOURS:
         some = by_outcome.get(outcome)
@@ -141,10 +160,16 @@ def _attempts(made: Any, index: int, timeline: Timeline) -> list[Any]:
         source = _source(timeline, some, [a.start_at_ns for a in some], [a.end_at_ns for a in some])
         renderers.append(
             made.hbar(
-                y="y", left="left", right="right", height=0.8, source=source,
-                name=f"{index}|{outcome}", visible=not index,
-                fill_color=COLOURS[outcome], line_color=None,
-            )  # fmt: skip
+                y="y",
+                left="left",
+                right="right",
+                height=0.8,
+                source=source,
+                name=f"{index}|{outcome}",
+                visible=not index,
+                fill_color=COLOURS[outcome],
+                line_color=None,
+            )
         )
     again = [a for a in timeline.attempts if a.number > 1]
     if again:
@@ -152,9 +177,16 @@ def _attempts(made: Any, index: int, timeline: Timeline) -> list[Any]:
         y = np.array([a.slot + 1 for a in again], dtype=np.float64)
         source = ColumnDataSource({"x": x, "y0": y - 0.4, "y1": y + 0.4})
         made.segment(
-            x0="x", y0="y0", x1="x", y1="y1", source=source, name=f"{index}|retry",
-            visible=not index, line_width=2.5, line_color="#000000",
-        )  # fmt: skip
+            x0="x",
+            y0="y0",
+            x1="x",
+            y1="y1",
+            source=source,
+            name=f"{index}|retry",
+            visible=not index,
+            line_width=2.5,
+            line_color="#000000",
+        )
     return renderers
 
 
@@ -200,12 +232,20 @@ def _chain(made: Any, index: int, timeline: Timeline, chain: Sequence[Link]) -> 
         }
     )
     made.hbar(
-        y="y", left="left", right="right", height=0.94, source=source, name=f"{index}|critical",
-        visible=False, fill_alpha=0, line_width=2.5, line_color="#c2185b",
-    )  # fmt: skip
+        y="y",
+        left="left",
+        right="right",
+        height=0.94,
+        source=source,
+        name=f"{index}|critical",
+        visible=False,
+        fill_alpha=0,
+        line_width=2.5,
+        line_color="#c2185b",
+    )
 
 
-def over_time_figures(runs: Sequence[TimedRun], time: Model) -> list[Any]:
+def over_time_figures(runs: Sequence[TimedRun], time: Model) -> dict[str, Any]:
     """Busy workers, the queue and what has ended, over time, of all runs over each other.
 
     Args:
@@ -213,7 +253,7 @@ def over_time_figures(runs: Sequence[TimedRun], time: Model) -> list[Any]:
         time: the range of the time axis, which the timeline has, too.
 
     Returns:
-        The figures.
+        The figures by name.
     """
     shown: list[tuple[str, list[Levels]]] = [("Busy workers", []), ("Tasks waiting", [])]
     shown += [("Tasks ended", [])]
@@ -221,8 +261,8 @@ def over_time_figures(runs: Sequence[TimedRun], time: Model) -> list[Any]:
         busy, waiting, ended = levels(run.timeline)
         for (_, series), one in zip(shown, (busy, waiting, ended), strict=True):
             series.append(one)
-    figures = []
-    for title, series in shown:
+    figures: dict[str, Any] = {}
+    for name, (title, series) in zip(("busy", "waiting", "ended"), shown, strict=True):
         made = _base(title, 210, x_range=time, name="over-time")
         made.y_range.start = 0
         lines = []
@@ -235,29 +275,37 @@ def over_time_figures(runs: Sequence[TimedRun], time: Model) -> list[Any]:
             )
             lines.append(
                 made.step(
-                    x="x", y="y", source=source, mode="after", name=f"{index}|line",
-                    line_width=1.8, line_color=RUN_COLOURS[index % len(RUN_COLOURS)],
+                    x="x",
+                    y="y",
+                    source=source,
+                    mode="after",
+                    name=f"{index}|line",
+                    line_width=1.8,
+                    line_color=RUN_COLOURS[index % len(RUN_COLOURS)],
                     line_dash=_DASHES[index % len(_DASHES)],
-                )  # fmt: skip
+                )
             )
         made.add_tools(WheelZoomTool(dimensions="width"), BoxZoomTool(dimensions="width"))
         made.add_tools(ResetTool())
-        figures.append(made)
-    figures[-1].xaxis.axis_label = "seconds since the first submission"
+        figures[name] = made
+    figures["ended"].xaxis.axis_label = "seconds since the first submission"
     return figures
 
 
-def late_figure(run: TimedRun) -> Any:
+def late_figure(run: TimedRun, count: int) -> Any:
     """The slowest tasks, and where their time went.
 
     Args:
         run: the run.
+        count: how many tasks.
 
     Returns:
         The figure.
     """
-    tasks = slowest(run.timeline, _LATE_SHOWN)
-    rows = [f"{place}. {(task.name or str(task.number))[:40]}" for place, task in enumerate(tasks, 1)]
+    tasks = slowest(run.timeline, count)
+    rows = [
+        f"{place}. {(task.name or str(task.number))[:40]}" for place, task in enumerate(tasks, 1)
+    ]
     made = _base(
         "The slowest tasks, and where their time went",
         90 + 24 * len(rows),
@@ -282,9 +330,15 @@ def late_figure(run: TimedRun) -> Any:
             }
         )
         bar = made.hbar(
-            y="y", left="left", right="right", height=0.7, source=source, name=f"late|{kind}",
-            fill_color=KIND_COLOURS[kind], line_color=None,
-        )  # fmt: skip
+            y="y",
+            left="left",
+            right="right",
+            height=0.7,
+            source=source,
+            name=f"late|{kind}",
+            fill_color=KIND_COLOURS[kind],
+            line_color=None,
+        )
         made.add_tools(HoverTool(renderers=[bar], tooltips=[("task", "@y"), (kind, "@took")]))
         left = left + spent
     return made
@@ -315,6 +369,7 @@ def interval_figure(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) ->
     made.x_range.start = 0
     made.xaxis.axis_label = "seconds"
     made.ygrid.grid_line_color = None
+    made.yaxis.group_label_orientation = "horizontal"
     for index, outcome in enumerate(outcomes):
         mine = [row for row in rows if row[1].startswith(f"{index + 1}. ")]
         data = {
@@ -326,13 +381,25 @@ def interval_figure(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) ->
         source = ColumnDataSource(data)
         colour = RUN_COLOURS[index % len(RUN_COLOURS)]
         made.segment(
-            x0="low", y0="y", x1="high", y1="y", source=source, line_width=5, line_alpha=0.5,
-            line_color=colour, name=f"{index}|interval",
-        )  # fmt: skip
+            x0="low",
+            y0="y",
+            x1="high",
+            y1="y",
+            source=source,
+            line_width=5,
+            line_alpha=0.5,
+            line_color=colour,
+            name=f"{index}|interval",
+        )
         dots = made.scatter(
-            x="mean", y="y", source=source, size=9, fill_color=colour, line_color=None,
+            x="mean",
+            y="y",
+            source=source,
+            size=9,
+            fill_color=colour,
+            line_color=None,
             name=f"{index}|mean",
-        )  # fmt: skip
+        )
         tip = [("mean", "@mean{0.000}"), ("from", "@low{0.000}"), ("to", "@high{0.000}")]
         made.add_tools(HoverTool(renderers=[dots], tooltips=tip))
     return made

@@ -42,7 +42,7 @@ def describe(
         "run": run.name,
         "changes": changes,
         "fidelity": None if run.answer is None else run.answer.fidelity,
-        "why": why_late(timeline, asked, run.splitter),
+        "why": " ".join(why_late(timeline, asked, run.splitter)),
         "task": _task(run, asked, prefix),
         "critical": {
             "why": about_chain(timeline, chain),
@@ -60,9 +60,7 @@ def describe(
                 for link in chain
             ],
         },
-        "tasks": [
-            _task(run, one, prefix) for one in slowest(timeline, len(timeline.tasks))
-        ],
+        "tasks": [_task(run, one, prefix) for one in slowest(timeline, len(timeline.tasks))],
     }
 
 

@@ -41,4 +41,3 @@ def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
         ids = f"{prefix}1 to {prefix}{max(timeline.tasks)}"
         hint = f"ids are {ids}" + (f", names such as {names[0]}" if names else "")
     raise ValueError(f"--task {wanted}: there is no such task; {hint}")
-

@@ -62,7 +62,8 @@ def levels(timeline: Timeline) -> tuple[Levels, Levels, Levels]:
 def _steps(changes: Counter[int], span: tuple[int, int]) -> Levels:
     for instant in span:
         changes[instant] += 0
-    instants, values = [], []
+    instants: list[int] = []
+    values: list[int] = []
     value = 0
     for instant in sorted(changes):
         value += changes[instant]

@@ -52,7 +52,7 @@ def duration(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
-def why_late(timeline: Timeline, task: TaskTime, splitter: Splitter) -> str:
+def why_late(timeline: Timeline, task: TaskTime, splitter: Splitter) -> list[str]:
     """Why a task took as long as it did.
 
     Args:
@@ -61,7 +61,7 @@ def why_late(timeline: Timeline, task: TaskTime, splitter: Splitter) -> str:
         splitter: the run's.
 
     Returns:
-        A few plain sentences. The first says what most of its time went to.
+        A few plain sentences. The second says what most of its time went to.
     """
     split = splitter.split(task)
     sentences = [_opening(timeline, task)]
@@ -85,7 +85,7 @@ def why_late(timeline: Timeline, task: TaskTime, splitter: Splitter) -> str:
     cpu = about_cpu(split)
     if cpu and split.running_ns:
         sentences.append(cpu)
-    return " ".join(sentences)
+    return sentences
 
 
 def _opening(timeline: Timeline, task: TaskTime) -> str:
