@@ -1,7 +1,7 @@
 """The report's figures: bokeh models, which a script in the page then draws and switches.
 
-Every figure is made once with all runs in it, each renderer named ``RUN|WHAT``; the page's script
-shows and hides them by that name. Instants are seconds since the run's first submission.
+The timeline's renderers are named by what they draw, and filled when a run is chosen; the others
+are named ``RUN|WHAT``, and shown and hidden. Instants are seconds since the first submission.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from simulation.exports.columns import WHATS
 from simulation.render.numbers import TITLES
-from simulation.timeline.attempts import KINDS, Attempt, Timeline
-from simulation.timeline.lateness import Link, slowest
+from simulation.timeline.attempts import KINDS
+from simulation.timeline.lateness import slowest
 from simulation.timeline.levels import Levels, levels
 from simulation.timeline.sentences import duration
 from simulation.whatif.runs import TimedRun
@@ -50,6 +51,7 @@ KIND_COLOURS: Final = {
     "running": "#2f8f6b",
 }
 RUN_COLOURS: Final = ("#3f8fd0", "#d55e00", "#2f8f6b", "#b65d9a", "#b8860b", "#7f7f8a")
+_TOLD: Final = ("task", "attempt", "name", "took", "end")
 _DASHES: Final = ("solid", "dashed", "dotdash", "dotted", [8, 2, 2, 2], [2, 2])
 _NS: Final = 1e9
 
@@ -73,15 +75,14 @@ def _seconds(ns: Sequence[int | float], first_ns: int) -> Any:
     return (np.array(ns, dtype=np.float64) - first_ns) / _NS
 
 
-def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) -> Any:
-    """Attempts by worker.
+def timeline_figure(runs: Sequence[TimedRun]) -> Any:
+    """Attempts by worker; the page's script fills it with the run that is chosen.
 
     Args:
         runs: the runs; the first is shown at first.
-        chains: the critical chain of each.
 
     Returns:
-        The figure, named ``timeline``.
+        The figure, named ``timeline``, with a renderer for each of ``WHATS``.
     """
     first = runs[0].timeline
     made = _base(
@@ -96,9 +97,29 @@ def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) 
     made.yaxis.axis_label = "worker"
     made.ygrid.grid_line_color = None
     bars = []
-    for index, run in enumerate(runs):
-        bars += _attempts(made, index, run.timeline)
-        _chain(made, index, run.timeline, chains[index])
+    for what in WHATS:
+        columns: dict[str, list[Any]] = {name: [] for name in ("y", "left", "right", *_TOLD)}
+        look: dict[str, Any] = {"fill_alpha": 0, "line_width": 2.5, "line_color": "#c2185b"}
+        if what == "abandoned":
+            look = {"fill_color": COLOURS[what], "fill_alpha": 0.7, "line_color": None}
+        elif what in COLOURS:
+            look = {"fill_color": COLOURS[what], "line_color": None}
+        if what == "retry":
+            source = ColumnDataSource({"x": [], "y0": [], "y1": []})
+            made.segment(x0="x", y0="y0", x1="x", y1="y1", source=source, name=what, line_width=2.5)
+            continue
+        height = {"abandoned": 0.3, "critical": 0.94}.get(what, 0.8)
+        bar = made.hbar(
+            y="y",
+            left="left",
+            right="right",
+            height=height,
+            source=ColumnDataSource(columns),
+            name=what,
+            **look,
+        )
+        if what in COLOURS:
+            bars.append(bar)
     bold = ColumnDataSource({"y": [], "left": [], "right": []})
     made.hbar(
         y="y",
@@ -109,7 +130,6 @@ def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) 
         name="selected",
         fill_alpha=0,
         line_width=3,
-        line_color="#000000",
     )
     steps = ColumnDataSource({"x0": [], "y0": [], "x1": [], "y1": []})
     made.segment(
@@ -121,128 +141,11 @@ def timeline_figure(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) 
         name="selected-waits",
         line_width=2,
         line_dash="dashed",
-        line_color="#000000",
     )
     tip = [("task", "@name"), ("attempt", "@attempt"), ("ran", "@took"), ("end", "@end")]
     hover = HoverTool(renderers=bars, tooltips=tip, point_policy="follow_mouse")
     made.add_tools(hover, TapTool(renderers=bars), ResetTool())
     return made
-
-
-def _attempts(made: Any, index: int, timeline: Timeline) -> list[Any]:
-    """A renderer an outcome, and one for what abandoned attempts did after."""
-    by_outcome: dict[str, list[Attempt]] = {}
-    for attempt in timeline.attempts:
-        by_outcome.setdefault(attempt.outcome, []).append(attempt)
-    renderers = []
-    first = timeline.first_ns
-    gone = [a for a in timeline.attempts if a.abandoned]
-    if gone:
-        until = [timeline.last_ns if a.home_at_ns is None else a.home_at_ns for a in gone]
-        renderers.append(
-            made.hbar(
-                y="y",
-                left="left",
-                right="right",
-                height=0.3,
-                name=f"{index}|abandoned",
-                source=_source(timeline, gone, [a.end_at_ns for a in gone], until, abandoned=True),
-                visible=not index,
-                fill_color=COLOURS["abandoned"],
-                line_color=None,
-                fill_alpha=0.7,
-            )
-        )
-    for outcome in COLOURS:
-        some = by_outcome.get(outcome)
-        if not some:
-            continue
-        source = _source(timeline, some, [a.start_at_ns for a in some], [a.end_at_ns for a in some])
-        renderers.append(
-            made.hbar(
-                y="y",
-                left="left",
-                right="right",
-                height=0.8,
-                source=source,
-                name=f"{index}|{outcome}",
-                visible=not index,
-                fill_color=COLOURS[outcome],
-                line_color=None,
-            )
-        )
-    again = [a for a in timeline.attempts if a.number > 1]
-    if again:
-        x = _seconds([a.start_at_ns for a in again], first)
-        y = np.array([a.slot + 1 for a in again], dtype=np.float64)
-        source = ColumnDataSource({"x": x, "y0": y - 0.4, "y1": y + 0.4})
-        made.segment(
-            x0="x",
-            y0="y0",
-            x1="x",
-            y1="y1",
-            source=source,
-            name=f"{index}|retry",
-            visible=not index,
-            line_width=2.5,
-            line_color="#000000",
-        )
-    return renderers
-
-
-def _source(
-    timeline: Timeline,
-    attempts: Sequence[Attempt],
-    left: Sequence[int],
-    right: Sequence[int],
-    *,
-    abandoned: bool = False,
-) -> ColumnDataSource:
-    tasks = timeline.tasks
-    first = timeline.first_ns
-    return ColumnDataSource(
-        {
-            "y": np.array([a.slot + 1 for a in attempts], dtype=np.int32),
-            "left": _seconds(left, first),
-            "right": _seconds(right, first),
-            "task": np.array([a.task for a in attempts], dtype=np.int32),
-            "attempt": np.array([a.number for a in attempts], dtype=np.int32),
-            "name": [tasks[a.task].name or f"task {a.task}" for a in attempts],
-            "took": [duration(to - since) for since, to in zip(left, right, strict=True)],
-            "end": [_end(a, abandoned) for a in attempts],
-        }
-    )
-
-
-def _end(attempt: Attempt, abandoned: bool) -> str:
-    if abandoned:
-        home = "never came home" if attempt.home_at_ns is None else "until it came home"
-        return f"abandoned, {home}"
-    text = f"error: {attempt.error}" if attempt.outcome == "error" else attempt.outcome
-    return f"{text}, retried" if attempt.retry else text
-
-
-def _chain(made: Any, index: int, timeline: Timeline, chain: Sequence[Link]) -> None:
-    ran = [link for link in chain if link.slot >= 0]
-    source = ColumnDataSource(
-        {
-            "y": np.array([link.slot + 1 for link in ran], dtype=np.int32),
-            "left": _seconds([link.from_ns for link in ran], timeline.first_ns),
-            "right": _seconds([link.to_ns for link in ran], timeline.first_ns),
-        }
-    )
-    made.hbar(
-        y="y",
-        left="left",
-        right="right",
-        height=0.94,
-        source=source,
-        name=f"{index}|critical",
-        visible=False,
-        fill_alpha=0,
-        line_width=2.5,
-        line_color="#c2185b",
-    )
 
 
 def over_time_figures(runs: Sequence[TimedRun], time: Model) -> dict[str, Any]:

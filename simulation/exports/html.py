@@ -23,6 +23,7 @@ from bokeh.resources import Resources
 
 from runtime.journal import Journal
 from simulation.exports import fragments
+from simulation.exports.columns import Columns
 from simulation.exports.figures import (
     interval_figure,
     late_figure,
@@ -83,6 +84,8 @@ def export_html(
     timeline = recorded.timeline
     late = slowest(timeline, fragments.LATE_SHOWN)
     measured = any(recorded.splitter.split(task).cpu for task in late)
+    columns = Columns(max(run.timeline.makespan_ns for run in runs))
+    data = _data(runs, chains, columns)
     page = Template(_file("report.html")).substitute(
         policy=escape(_policy(scripts)),
         title=escape(f"Why was {late[0].title} late?"),
@@ -97,15 +100,18 @@ def export_html(
         settings=fragments.settings_section(journal, runs),
         chain=fragments.chain_table(timeline, chains[0]),
         footer=fragments.footer(journal, timeline),
-        data=_packed(_data(runs, chains)),
+        data=_packed(msgspec.json.encode(data)),
+        block=_packed(columns.block),
         scripts="\n".join(f"<script>{one}</script>" for one in scripts),
     )
     return page.encode()
 
 
-def _data(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) -> dict[str, Any]:
+def _data(
+    runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]], columns: Columns
+) -> dict[str, Any]:
     """The figures, and what the page's script must know of the runs."""
-    timeline = timeline_figure(runs, chains)
+    timeline = timeline_figure(runs)
     figures = {"timeline": timeline, "late": late_figure(runs[0], fragments.LATE_SHOWN)}
     figures |= over_time_figures(runs, timeline.x_range)
     settings = [(run.name, run.answer.variant) for run in runs if run.answer is not None]
@@ -128,14 +134,18 @@ def _data(runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]]) -> dict[st
                 "name": run.name,
                 "workers": run.timeline.settings.max_workers,
                 "seconds": run.timeline.makespan_ns / 1e9,
+                "columns": columns.pack(run.timeline, chain),
             }
-            for run in runs
+            for run, chain in zip(runs, chains, strict=True)
         ],
+        "names": {task.number: task.name for task in runs[0].timeline.tasks.values()},
+        "errors": columns.errors,
+        "tick": columns.tick_ns / 1e9,
     }
 
 
-def _packed(data: Any) -> str:
-    return base64.b64encode(zlib.compress(msgspec.json.encode(data), 6)).decode()
+def _packed(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 6)).decode()
 
 
 def _policy(scripts: Sequence[str]) -> str:

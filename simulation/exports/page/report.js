@@ -10,15 +10,17 @@
     const text = $(id).textContent.trim();
     const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return JSON.parse(await new Response(stream).text());
+    return new Response(stream);
   }
 
-  const data = await unpack("data");
+  const data = await (await unpack("data")).json();
+  const block = new Int32Array(await (await unpack("block")).arrayBuffer());
   await Bokeh.embed.embed_items(data.docs, [data.render_item]);
   const bokeh = Bokeh.documents[Bokeh.documents.length - 1];
   const figures = bokeh.roots();
   const timeline = bokeh.get_model_by_name("timeline");
   const time = timeline.x_range;
+  const drawn = new Map(timeline.renderers.map((one) => [one.name, one]));
   const parts = (renderer) => (renderer.name || "").split("|");
   let run = 0;
 
@@ -59,13 +61,61 @@
 
   // ---- which run the timeline shows, and which lines are drawn
 
+  const shown = ["abandoned", "ok", "error", "timeout", "cancelled", "running"];
+
+  function duration(seconds) {
+    for (const [unit, size] of [["s", 1], ["ms", 1e-3], ["µs", 1e-6]]) {
+      if (seconds >= size) return `${Number((seconds / size).toPrecision(4))} ${unit}`;
+    }
+    return `${Math.round(seconds * 1e9)} ns`;
+  }
+
+  function column(place) {
+    const [from, length] = place;
+    return block.subarray(from, from + length);
+  }
+
+  function ticks(place) {
+    return Float64Array.from(column(place), (tick) => tick * data.tick);
+  }
+
+  function ends(what, code) {
+    if (what === "abandoned") return `abandoned, ${code ? "until it came home" : "never came home"}`;
+    const error = data.errors[code >> 1];
+    return `${what}${error ? `: ${error}` : ""}${code & 1 ? ", retried" : ""}`;
+  }
+
+  // what the run that is shown has: only its columns are unpacked
+  function fill() {
+    const packed = data.runs[run].columns;
+    for (const what of shown) {
+      const columns = packed[what];
+      const task = column(columns.task), left = ticks(columns.left), right = ticks(columns.right);
+      const rows = Array.from(task.keys());
+      const codes = column(columns.code);
+      drawn.get(what).data_source.data = {
+        y: Float64Array.from(column(columns.y)), left, right, task,
+        attempt: column(columns.attempt),
+        name: rows.map((row) => data.names[task[row]] || `task ${task[row]}`),
+        took: rows.map((row) => duration(right[row] - left[row])),
+        end: rows.map((row) => ends(what, codes[row])),
+      };
+    }
+    const retry = packed.retry, y = column(retry.y);
+    drawn.get("retry").data_source.data = {
+      x: ticks(retry.left), y0: Float64Array.from(y, (one) => one - 0.4),
+      y1: Float64Array.from(y, (one) => one + 0.4),
+    };
+    const critical = packed.critical;
+    drawn.get("critical").data_source.data = {
+      y: Float64Array.from(column(critical.y)), left: ticks(critical.left),
+      right: ticks(critical.right),
+    };
+  }
+
   function show(chosen) {
     run = chosen;
-    for (const renderer of timeline.renderers) {
-      const [of, what] = parts(renderer);
-      if (what === undefined) continue;
-      renderer.visible = Number(of) === run && (what !== "critical" || $("critical").checked);
-    }
+    fill();
     timeline.y_range.setv({ start: data.runs[run].workers + 0.7, end: 0.3 });
     timeline.title.text = `Attempts by worker: ${data.runs[run].name}`;
     select(null);
@@ -77,7 +127,9 @@
       say(`The timeline shows: ${data.runs[run].name}.`);
     });
   }
-  $("critical").addEventListener("change", () => show(run));
+  $("critical").addEventListener("change", () => {
+    drawn.get("critical").visible = $("critical").checked;
+  });
   for (const box of document.querySelectorAll("input[name=line]")) {
     box.addEventListener("change", () => {
       for (const figure of figures.filter((one) => one.name === "over-time")) {
@@ -92,19 +144,14 @@
 
   function attemptsOf(task) {
     const found = [];
-    for (const renderer of timeline.renderers) {
-      const [of, what] = parts(renderer);
-      if (Number(of) !== run || what === "retry" || what === "critical") continue;
-      const columns = renderer.data_source.data;
-      if (columns.task === undefined) continue;
-      for (let row = 0; row < columns.task.length; row++) {
-        if (columns.task[row] === task) {
-          found.push({
-            left: columns.left[row], right: columns.right[row], y: columns.y[row],
-            name: columns.name[row], attempt: columns.attempt[row], took: columns.took[row],
-            end: columns.end[row], gone: what === "abandoned",
-          });
+    for (const what of shown.slice(1)) {
+      const columns = drawn.get(what).data_source.data;
+      for (let row = columns.task.indexOf(task); row >= 0; row = columns.task.indexOf(task, row + 1)) {
+        const one = {};
+        for (const name of ["left", "right", "y", "name", "attempt", "took", "end"]) {
+          one[name] = columns[name][row];
         }
+        found.push(one);
       }
     }
     return found.sort((a, b) => a.left - b.left || a.attempt - b.attempt);
@@ -113,8 +160,7 @@
   function select(task) {
     const bold = bokeh.get_model_by_name("selected").data_source;
     const waits = bokeh.get_model_by_name("selected-waits").data_source;
-    const all = task === null ? [] : attemptsOf(task);
-    const ran = all.filter((one) => !one.gone);
+    const ran = task === null ? [] : attemptsOf(task);
     bold.data = {
       y: ran.map((one) => one.y), left: ran.map((one) => one.left),
       right: ran.map((one) => one.right),
@@ -142,13 +188,13 @@
   for (const button of document.querySelectorAll("button[data-task]")) {
     button.addEventListener("click", () => tell(Number(button.dataset.task), true));
   }
-  for (const renderer of timeline.renderers) {
-    const chosen = renderer.data_source.selected;
-    if (renderer.data_source.data.task === undefined) continue;
+  for (const what of shown) {
+    const source = drawn.get(what).data_source;
+    const chosen = source.selected;
     chosen.change.connect(() => {
       const [row] = chosen.indices;
       if (row === undefined) return;
-      const task = renderer.data_source.data.task[row];
+      const task = source.data.task[row];
       chosen.indices = [];
       tell(task, false);
     });
@@ -188,6 +234,7 @@
     });
   }
 
+  drawn.get("critical").visible = false;
   whole();
   show(0);
   window.report = { data, figures, time, timeline, run: () => run };
