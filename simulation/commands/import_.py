@@ -82,8 +82,9 @@ def import_(
     click.echo(f"{output}: {len(work.tasks):,} tasks, {attempts:,} attempts")
     click.echo(
         f"the spans take {imported.recorded_makespan_seconds:,.3f} s, the journal "
-        f"{imported.simulated_makespan_seconds:,.3f} s: an error of {imported.makespan_error:+.2%}; no "
-        f"attempt starts more than {imported.start_error_seconds:.3g} s from its span"
+        f"{imported.simulated_makespan_seconds:,.3f} s: an error of "
+        f"{imported.makespan_error:+.2%}; no attempt starts more than "
+        f"{imported.start_error_seconds:.3g} s from its span"
     )
     for text in inferred:
         click.echo(f"inferred: {text}; --set says it otherwise")

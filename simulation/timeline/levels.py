@@ -12,7 +12,7 @@ from simulation.timeline.attempts import Timeline
 __all__ = ["Levels", "levels"]
 
 #: More points than this are thinned out, to the least and the most of each stretch of time.
-MOST_POINTS: Final = 20_000
+MOST_POINTS: Final = 10_000
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def why_late(timeline: Timeline, task: TaskTime, splitter: Splitter) -> list[str
     for index, (kind, ns) in enumerate(parts):
         share = ns / split.total_ns
         lead = "Most of it" if not index and share > 0.5 else "The largest part"
-        said = f"{duration(ns)} ({share:.0%})"
+        said = f"{duration(ns)} ({_share(share)})"
         what = f"{lead}, {said}, went by " if not index else f"{said} went by "
         sentences.append(what + _place(kind, timeline, task) + ".")
     if not task.attempts and task.outcome != "running":
@@ -86,6 +86,12 @@ def why_late(timeline: Timeline, task: TaskTime, splitter: Splitter) -> list[str
     if cpu and split.running_ns:
         sentences.append(cpu)
     return sentences
+
+
+def _share(share: float) -> str:
+    if 0 < share < 0.005:
+        return "under 1%"
+    return "over 99%" if 0.995 < share < 1 else f"{share:.0%}"
 
 
 def _opening(timeline: Timeline, task: TaskTime) -> str:

@@ -26,14 +26,16 @@
 
   // ---- light and dark
 
+  const page = () => getComputedStyle(document.documentElement).getPropertyValue("--page").trim();
+
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   function paint() {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
-    const [page, ink, soft, line] = ["--page", "--ink", "--soft", "--line"].map(colour);
+    const [back, ink, soft, line] = ["--page", "--ink", "--soft", "--line"].map(colour);
     for (const figure of figures) {
       figure.setv({
-        background_fill_color: page, border_fill_color: page, outline_line_color: line,
+        background_fill_color: back, border_fill_color: back, outline_line_color: line,
       });
       figure.title.text_color = ink;
       for (const place of ["above", "below", "left", "right", "center"]) {
@@ -57,7 +59,7 @@
     }
   }
   paint();
-  dark.addEventListener("change", paint);
+  dark.addEventListener("change", () => { paint(); fill(); });
 
   // ---- which run the timeline shows, and which lines are drawn
 
@@ -106,6 +108,13 @@
       x: ticks(retry.left), y0: Float64Array.from(y, (one) => one - 0.4),
       y1: Float64Array.from(y, (one) => one + 0.4),
     };
+    // thin where there are many, or nothing else would be seen
+    const retries = y.length;
+    drawn.get("retry").glyph.line_width = retries > 2000 ? 0.5 : retries > 300 ? 1.2 : 2.5;
+    const count = shown.reduce((sum, what) => sum + packed[what].y[1], 0);
+    for (const what of shown.slice(1)) {
+      drawn.get(what).glyph.setv({ line_width: 0.7, line_color: count < 4000 ? page() : null });
+    }
     const critical = packed.critical;
     drawn.get("critical").data_source.data = {
       y: Float64Array.from(column(critical.y)), left: ticks(critical.left),
