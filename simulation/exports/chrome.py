@@ -101,7 +101,7 @@ def _events(run: TimedRun, process: int, prefix: str) -> Iterator[dict[str, Any]
                 "ph": "C",
                 "name": name,
                 "pid": process,
-                "ts": (at_ns - first) / 1e3,
+                "ts": (at_ns - first) // 1000,
                 "args": {name: value},
             }
 
@@ -119,8 +119,10 @@ def _slice(
         "cat": category,
         "pid": process,
         "tid": thread,
-        "ts": (from_ns - first) / 1e3,
-        "dur": (to_ns - from_ns) / 1e3,
+        # whole: with fractions a slice's end would come out a hair after the next one's start, and
+        # speedscope takes the next for a call inside it
+        "ts": (from_ns - first) // 1000,
+        "dur": (to_ns - first) // 1000 - (from_ns - first) // 1000,
     }
 
 
@@ -131,6 +133,7 @@ def _attempt(timeline: Timeline, attempt: Attempt, process: int, prefix: str) ->
         "group": task.group,
         "attempt": attempt.number,
         "outcome": attempt.outcome,
+        "took_ms": attempt.ran_ns / 1e6,
         "queued_ms": (attempt.start_at_ns - attempt.ready_at_ns) / 1e6,
     }
     if attempt.error:

@@ -89,8 +89,10 @@ class _ImportedWorkload:
         made = max(len(task.attempts) - 1, 0)
         last = task.attempts[-1].outcome if task.attempts else ""
         exhausted = task.reason in ("retries exhausted", "retry would pass the deadline")
+        # a failure can be one that is not retried, a timeout cannot
+        final = last == "timeout" and task.outcome == "timeout" and task.reason != "deadline passed"
         if made > settings.max_retries or (
-            made < settings.max_retries and last in ("timeout", "error") and exhausted
+            made < settings.max_retries and (final or (last == "error" and exhausted))
         ):
             retries = min(made, MOST_RETRIES)
         deadline = task.ended_ns - self._epoch_ns if task.reason == "deadline passed" else None

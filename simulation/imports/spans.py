@@ -101,7 +101,18 @@ def read_spans(path: str) -> list[Span]:
     seen: dict[tuple[str, str], Span] = {}
     for line, document in _documents(name, data):
         for span in reader.spans(line, document):
-            seen.setdefault((span.trace_id, span.span_id), span)
+            before = seen.setdefault((span.trace_id, span.span_id), span)
+            if (before.name, before.start_ns, before.end_ns) != (
+                span.name,
+                span.start_ns,
+                span.end_ns,
+            ):
+                raise TraceError(
+                    name,
+                    span.line,
+                    f"span {span.span_id} is another one in line {before.line}: these are two runs "
+                    f"with the same ids, such as simulated ones of one seed; import them apart",
+                )
     if not seen:
         raise TraceError(name, None, "has no span in it")
     return list(seen.values())
