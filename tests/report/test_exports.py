@@ -115,8 +115,10 @@ def test_spans_of_a_run_are_the_same_bytes_twice(journal_path: Path, tmp_path: P
     for hash_seed in ("1", "2"):
         path = tmp_path / f"{hash_seed}.jsonl"
         subprocess.run(
-            [sys.executable, "-m", "simulation", "export", str(journal_path), "--to", "otlp"]
-            + ["-o", str(path)],
+            [
+                *(sys.executable, "-m", "simulation", "export", str(journal_path)),
+                *("--to", "otlp", "-o", str(path)),
+            ],
             check=True,
             capture_output=True,
             cwd=ROOT,

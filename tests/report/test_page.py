@@ -86,7 +86,8 @@ def test_a_name_is_never_a_script(page: Page, html: Path) -> None:
     assert EVIL in names
     # where it is shown, it is text
     page.run(
-        "(() => { const source = report.timeline.renderers.find((r) => r.name === 'ok').data_source;"
+        "(() => { const ok = report.timeline.renderers.find((r) => r.name === 'ok');"
+        " const source = ok.data_source;"
         f" const row = source.data.name.indexOf({EVIL!r});"
         " source.selected.indices = [row < 0 ? 0 : row]; })()"
     )
@@ -126,7 +127,9 @@ def test_the_figures_are_not_blank(page: Page, tmp_path: Path) -> None:
             if (!canvas.width || !canvas.height) return 0;
             const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             const seen = new Set();
-            for (let i = 0; i < data.length; i += 4) seen.add(data[i] << 16 | data[i+1] << 8 | data[i+2]);
+            for (let i = 0; i < data.length; i += 4) {
+              seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]);
+            }
             return seen.size;
           });
         })()"""
