@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,8 @@ from simulation.whatif.runs import TimedRun
 __all__ = ["describe", "show_why"]
 
 _CHAIN_SHOWN: Final = 12
+#: Columns of a terminal that has room for those about the CPU, too.
+_WIDE: Final = 110
 
 
 def describe(
@@ -102,7 +105,7 @@ def show_why(console: Console, told: Mapping[str, Any], count: int) -> None:
     say(told["why"], "bold")
     console.print()
     tasks = told["tasks"]
-    console.print(_table(tasks[:count]))
+    console.print(_table(tasks[:count], wide=console.width >= _WIDE))
     if len(tasks) > count:
         say(f"{len(tasks) - count:,} more; --tasks lists them, --json has all", "dim")
     console.print()
@@ -115,21 +118,21 @@ def show_why(console: Console, told: Mapping[str, Any], count: int) -> None:
         say(f"  {_link(link)}")
 
 
-def _table(tasks: Sequence[Mapping[str, Any]]) -> Table:
+def _table(tasks: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
     """The tasks with the columns in which any of them has something."""
     columns: dict[str, list[str]] = {"time": [duration(task["total_ns"]) for task in tasks]}
     for kind in KINDS:
         if any(task[f"{kind}_ns"] for task in tasks):
             columns[kind] = [duration(task[f"{kind}_ns"]) for task in tasks]
-    if any(task["cpu"] for task in tasks):
+    if wide and any(task["cpu"] for task in tasks):
         cpus = [task["cpu"] for task in tasks]
         columns["on CPU"] = [duration(cpu.used_ns) if cpu else "-" for cpu in cpus]
         columns["for a CPU"] = [
             _between(cpu.waited_at_least_ns, cpu.waited_at_most_ns) if cpu else "-" for cpu in cpus
         ]
     columns["attempts"] = [str(task["attempts"]) for task in tasks]
-    table = Table(title="the slowest tasks", title_justify="left")
-    table.add_column("task")
+    table = Table(title="the slowest tasks", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("task", overflow="ellipsis", no_wrap=True, min_width=8, max_width=40)
     for title in columns:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("end")

@@ -106,7 +106,7 @@ def _opening(timeline: Timeline, task: TaskTime) -> str:
     else:
         longer = sum(other > task.took_ns for other in times)
         text += f"; {longer:,} of {len(times):,} tasks took longer"
-    ratio = f": {task.took_ns / median:.1f} times that" if task.took_ns > median > 0 else ""
+    ratio = f": {task.took_ns / median:.1f} times that" if task.took_ns >= 1.05 * median > 0 else ""
     return f"{text} (the median took {duration(median)}{ratio})."
 
 
@@ -194,10 +194,9 @@ def about_cpu(split: Split) -> str:
     cpu = split.cpu
     if cpu is None:
         return "How much of the running time was waiting for a CPU was not measured."
-    text = (
-        f"Of the running time {duration(cpu.used_ns)} was on a CPU; {_waited(cpu)}; "
-        f"the rest was waiting for something else, such as a service or a lock"
-    )
+    text = f"Of the running time {duration(cpu.used_ns)} was on a CPU; {_waited(cpu)}"
+    if cpu.other_ns > cpu.waited_at_most_ns - cpu.waited_at_least_ns:
+        text += "; the rest was waiting for something else, such as a service or a lock"
     if cpu.unmeasured_ns:
         text += f" ({duration(cpu.unmeasured_ns)} of abandoned attempts was not measured)"
     return f"{text}."
@@ -228,7 +227,7 @@ def about_chain(timeline: Timeline, chain: list[Link]) -> str:
         "running": "running attempts",
         "held": "workers that abandoned attempts still held",
         "backoff": "backoff",
-        "queue": "tasks that ended while they waited",
+        "queue": "its last task's wait for a worker that it never got",
         "before": "before its first task was submitted",
     }
     parts = [
