@@ -143,7 +143,10 @@ def _make(
     read = read_journal(journal)
     if read.warning:
         warn(read.warning)
-    replay(read).raise_for_divergence()
+    found = replay(read)
+    found.raise_for_divergence()
+    if not found.tasks:
+        raise ValueError(f"{read.path}: no task was submitted in it: there is nothing to export")
     if to == "otlp":
         from simulation.exports.otlp import export_otlp  # noqa: PLC0415
 

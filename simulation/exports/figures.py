@@ -52,6 +52,8 @@ KIND_COLOURS: Final = {
 }
 RUN_COLOURS: Final = ("#3f8fd0", "#d55e00", "#2f8f6b", "#b65d9a", "#b8860b", "#7f7f8a")
 _TOLD: Final = ("task", "attempt", "name", "took", "end")
+#: Room for the axis on the left, the same in all figures over time, so that they line up.
+_LEFT: Final = 74
 _DASHES: Final = ("solid", "dashed", "dotdash", "dotted", [8, 2, 2, 2], [2, 2])
 _NS: Final = 1e9
 
@@ -89,6 +91,7 @@ def timeline_figure(runs: Sequence[TimedRun]) -> Any:
         "Attempts by worker",
         430,
         name="timeline",
+        min_border_left=_LEFT,
         x_range=Range1d(start=0, end=max(first.makespan_ns, 1) / _NS, name="time"),
         y_range=Range1d(start=first.settings.max_workers + 0.7, end=0.3),
     )
@@ -166,7 +169,7 @@ def over_time_figures(runs: Sequence[TimedRun], time: Model) -> dict[str, Any]:
             series.append(one)
     figures: dict[str, Any] = {}
     for name, (title, series) in zip(("busy", "waiting", "ended"), shown, strict=True):
-        made = _base(title, 210, x_range=time, name="over-time")
+        made = _base(title, 210, x_range=time, name="over-time", min_border_left=_LEFT)
         made.y_range.start = 0
         lines = []
         for index, (run, one) in enumerate(zip(runs, series, strict=True)):

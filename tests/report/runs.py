@@ -23,6 +23,7 @@ def simulated_run(path: Path, *, tasks: int = 60, workers: int = 6, seed: int = 
         enable_instrumentation=False,
     )
     with SimulatedWorkerPool(config, seed=seed, journal=path) as pool:
+        pool.advance(5)  # so that nothing begins at 0 by chance
         ids = [
             pool.submit_task(
                 f"Q{n:03d}" if n else EVIL,
@@ -32,7 +33,7 @@ def simulated_run(path: Path, *, tasks: int = 60, workers: int = 6, seed: int = 
             for n in range(tasks)
         ]
         pool.submit_task("fails for good", Modelled(1.0, Fails(1.0, "KeyError", False)))
-        pool.submit_task("has a deadline", Modelled(1.0), deadline=3.0)
+        pool.submit_task("has a deadline", Modelled(1.0), deadline=8.0)
         pool.advance(4)
         pool.cancel(ids[-1])
         pool.submit_task("comes late", Modelled(40.0), timeout=None)

@@ -141,6 +141,17 @@ def test_the_command_writes_each_format(journal_path: Path, tmp_path: Path) -> N
         assert told["instances"] == ["recorded", "max_workers=8"]
 
 
+def test_without_bokeh_it_says_what_to_install(
+    journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith(("bokeh", "simulation.exports.")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+    done = simulation("export", str(journal_path), "--to", "html", "-o", str(tmp_path / "x"))
+    bad(done, 2, "twinclock[report]")
+
+
 def test_options_that_a_format_has_not_are_refused(journal_path: Path, tmp_path: Path) -> None:
     path, out = str(journal_path), str(tmp_path / "x")
     bad(simulation("export", path, "--to", "html", "-o", out, "--every", "1"), 2, "--every")
@@ -168,6 +179,16 @@ def test_a_variant_that_would_not_be_honest_is_refused(endless: Path, tmp_path: 
     for to in ("html", "chrome"):
         bad(simulation("export", str(endless), "--to", to, "-o", out, *longer), 3, "refused")
     bad(simulation("why", str(endless), "--set", "task_timeout_seconds=none"), 3, "refused")
+    assert not Path(out).exists()
+
+
+def test_a_journal_without_a_task_is_said_to_be_empty(tmp_path: Path) -> None:
+    path, out = tmp_path / "empty.jsonl", str(tmp_path / "x")
+    with SimulatedWorkerPool(journal=path):
+        pass
+    for to in ("html", "chrome", "otlp"):
+        bad(simulation("export", str(path), "--to", to, "-o", out), 2, "no task was submitted")
+    bad(simulation("why", str(path)), 2, "no task was submitted")
     assert not Path(out).exists()
 
 

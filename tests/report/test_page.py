@@ -220,6 +220,34 @@ def test_pointing_and_choosing_with_the_mouse(page: Page) -> None:
     assert page.run("document.images.length") == 0
 
 
+def test_a_tooltip_shows_a_name_as_text(page: Page) -> None:
+    """The first attempt of worker 1 is of the task with the evil name."""
+    click(page, "button[data-key='0']")
+    click(page, "input[name=run][value='0']")
+    page.run("document.querySelector('#figure-timeline').scrollIntoView({block: 'center'})")
+    page.run("new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
+    x, y = page.run(
+        "(() => { const b = document.querySelector('#figure-timeline').getBoundingClientRect();"
+        " return [b.x, b.y]; })()"
+    )
+    told = """(() => {
+      const deep = (root) => [...root.querySelectorAll('*')].flatMap((one) =>
+        one.shadowRoot ? [one.shadowRoot, ...deep(one.shadowRoot)] : []);
+      return deep(document).map((root) => root.textContent).join(' ');
+    })()"""
+    for down in range(30, 120, 6):
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + 80, y=y + down)
+        page.run("new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        if EVIL in page.run(told):
+            break
+    else:
+        raise AssertionError("no tooltip with the name")
+    assert page.run("window.evil") is None
+    assert page.run(told.replace("root.textContent", "root.querySelectorAll('img').length")) == (
+        " ".join("0" for _ in page.run(told.replace(".join(' ')", "")))
+    )
+
+
 def test_dark_light_and_narrow(page: Page) -> None:
     background = "report.timeline.background_fill_color"
     light = page.run(background)
