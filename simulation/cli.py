@@ -98,10 +98,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 130
     except ModuleNotFoundError as error:
-        if error.name == "bokeh":
+        missing = (error.name or "").partition(".")[0]
+        if missing == "bokeh":
             warn("error: bokeh draws the page and is not there: pip install 'twinclock[report]'")
-        elif error.name in ("numpy", "scipy"):
-            warn(f"error: {error.name} is needed for intervals: pip install 'twinclock[whatif]'")
+        elif missing in ("numpy", "scipy"):
+            warn(f"error: {missing} is needed for intervals: pip install 'twinclock[whatif]'")
         else:
             raise
         code = BAD_INPUT
