@@ -110,6 +110,19 @@ def test_spans_of_a_journal_are_those_that_the_pool_exported(tmp_path: Path) -> 
     assert len(spans(live)) > 40
 
 
+def test_a_failure_that_came_too_late_is_a_timeout_in_the_spans() -> None:
+    from runtime.core import CoreSettings
+    from runtime.core.records import AttemptFailed, TaskSubmitted
+    from telemetry.openmetrics import RecordedRun
+    from telemetry.recorded import recorded_spans
+
+    late = AttemptFailed(1, 1, 0, 1, 8, "KeyError")
+    settings = CoreSettings(max_workers=1, timeout_ns=5, max_abandoned=1)
+    spans = recorded_spans(RecordedRun("a", "pool", settings, [(0, TaskSubmitted(1)), (9, late)]))
+    assert b"KeyError" not in spans
+    assert spans.count(b'"TimeoutError"') >= 2
+
+
 def test_spans_of_a_run_are_the_same_bytes_twice(journal_path: Path, tmp_path: Path) -> None:
     made = []
     for hash_seed in ("1", "2"):

@@ -110,6 +110,20 @@ def test_a_real_runs_live_spans_predict_what_its_journal_does(tmp_path: Path) ->
     assert not any(text.startswith("max_") and "abandoned" not in text for text in told["inferred"])
 
 
+def test_a_retry_after_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    busy = Fails(1.0, "app.Busy", retry_after_seconds=7.0)
+    with SimulatedWorkerPool(WorkerPoolConfig(max_workers=1), journal=path) as pool:
+        pool.submit_task("asks again", Modelled(1.0, [busy, Fails(), None]))
+        pool.wait_for_all()
+    journal = read_journal(path)
+    traces = tmp_path / "spans.jsonl"
+    traces.write_bytes(export_otlp(journal))
+    back, told = imported(traces)
+    assert told["fidelity"]["start_error_seconds"] == 0
+    assert back.digest == journal.digest  # nothing was lost at all
+
+
 def test_cancelled_tasks_and_deadlines_come_back(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with SimulatedWorkerPool(WorkerPoolConfig(max_workers=1), journal=path) as pool:

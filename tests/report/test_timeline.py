@@ -148,6 +148,14 @@ def test_the_chain_goes_through_backoff_and_the_wait_for_a_first_task() -> None:
     assert links == [("before", 0, 3), ("running", 3, 4), ("backoff", 4, 6), ("running", 6, 7)]
 
 
+def test_a_retry_that_waited_for_a_worker_hangs_on_who_freed_it() -> None:
+    settings = CoreSettings(max_workers=1, max_retries=1, backoff_base_ns=S, backoff_max_ns=S)
+    flaky = Batch(1, Modelled(1.0, [Fails(), None]), name="flaky")
+    timeline = synthetic(settings, flaky, Batch(1, Modelled(4.0), name="other"))
+    links = [(link.kind, link.task, link.to_ns // S) for link in critical_chain(timeline)]
+    assert links == [("running", 1, 1), ("running", 2, 5), ("running", 1, 6)]
+
+
 def test_a_worker_that_an_abandoned_attempt_keeps_is_in_the_chain() -> None:
     settings = CoreSettings(max_workers=1, timeout_ns=2 * S, max_abandoned=0)
     stuck = Batch(1, Modelled(5.0), name="stuck")
