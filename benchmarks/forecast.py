@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=20)
     parser.add_argument("--runs", type=int, default=99, help="replications of a forecast")
     chosen = parser.parse_args()
-    print(f"| {chosen.tasks} tasks on {chosen.workers} workers | ended | held | mean error, of the makespan |")
+    print(
+        f"| {chosen.tasks} tasks on {chosen.workers} workers | ended | held | error, of makespan |"
+    )
     print("| --- | --- | --- | --- |")
     for name, duration in _DURATIONS.items():
         held = dict.fromkeys(_SHARES, 0)

@@ -59,7 +59,7 @@ STATE_WIDTH: Final = len("incomplete")
 JournalState = Literal["open", "closed", "incomplete"]
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The first line.
 
     Args:
@@ -74,6 +74,8 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         twinclock: this project's version.
         cores: processors that the process could use.
         gil: whether the interpreter had a global lock.
+        origin: of a journal that no pool recorded, where it comes from and what it cannot know;
+            not in the file where a pool recorded it.
     """
 
     twinclock_journal: int
@@ -87,6 +89,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     twinclock: str
     cores: int
     gil: bool
+    origin: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

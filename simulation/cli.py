@@ -26,15 +26,20 @@ __all__ = ["main"]
 _COMMANDS: Final = (
     "replay",
     "run",
+    "why",
     "sweep",
     "recommend",
     "gate",
     "backtest",
     "fit",
     "export",
+    "import",
     "explore",
     "calibrate",
 )
+
+#: Those that Python will not have as a name.
+_SPELLED: Final = {"import": "import_"}
 
 
 class _Commands(click.Group):
@@ -46,8 +51,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"simulation.commands.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = _SPELLED.get(cmd_name, cmd_name)
+        module = importlib.import_module(f"simulation.commands.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -106,9 +112,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 130
     except ModuleNotFoundError as error:
-        if error.name not in ("numpy", "scipy"):
+        missing = (error.name or "").partition(".")[0]
+        if missing == "bokeh":
+            warn("error: bokeh draws the page and is not there: pip install 'twinclock[report]'")
+        elif missing in ("numpy", "scipy"):
+            warn(f"error: {missing} is needed for intervals: pip install 'twinclock[whatif]'")
+        else:
             raise
-        warn(f"error: {error.name} is needed for intervals: pip install 'twinclock[whatif]'")
         code = BAD_INPUT
     except (JournalError, WorkerLostError, ValueError, TypeError) as error:
         warn(f"error: {error}")

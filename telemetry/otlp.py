@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
 
-__all__ = ["OtlpFileExporter"]
+__all__ = ["OtlpFileExporter", "encode_spans"]
 
 _log = logging.getLogger("twinclock")
 _KIND: Final = {"INTERNAL": 1, "SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
@@ -93,6 +93,15 @@ class OtlpFileExporter(SpanExporter):
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+
+
+def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
+    """Some spans as one line of OTLP/JSON, without its end.
+
+    Args:
+        spans: spans that have ended.
+    """
+    return _encode(_traces(spans))
 
 
 def _traces(spans: Sequence[ReadableSpan]) -> dict[str, Any]:

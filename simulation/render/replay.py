@@ -23,6 +23,8 @@ def show_replay(console: Console, found: Replay) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if journal.header.origin:
+        console.print(Text(journal.header.origin, style="dim"), highlight=False, soft_wrap=True)
     if found.divergence is None:
         console.print("[green]replays exactly[/]", journal.digest, highlight=False, soft_wrap=True)
     else:

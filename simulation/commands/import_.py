@@ -1,0 +1,93 @@
+"""``import TRACES -o JOURNAL``: spans as a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from simulation.commands.common import FINE, json_option, parse_changes, print_json, warn
+
+__all__ = ["import_"]
+
+
+@click.command("import")
+@click.argument("traces")
+@click.option("-o", "--output", required=True, help="The journal to write.")
+@click.option("--mapping", metavar="FILE", help="TOML: which span is a task, which an attempt.")
+@click.option("--pool", metavar="PREFIX", help="The pool to take where the spans are of several.")
+@click.option(
+    "--set",
+    "changes",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="What the run's setting was, where it is known; may be given more than once.",
+)
+@json_option
+def import_(
+    traces: str,
+    output: str,
+    mapping: str | None,
+    pool: str | None,
+    changes: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Make a journal of TRACES, spans in OTLP/JSON as the Collector's file exporter writes them.
+
+    The spans are this pool's own or, with a mapping, anybody's. The journal replays exactly and is
+    input for what-ifs. TRACES may be - for standard input.
+
+    \b
+    Example:
+      python -m simulation import spans.jsonl -o run.jsonl
+      python -m simulation import http.jsonl -o run.jsonl --mapping http.toml --set max_workers=20
+    """
+    from simulation.imports.mapping import OWN, read_mapping  # noqa: PLC0415  # start-up time
+    from simulation.imports.run import run_work, write_imported  # noqa: PLC0415
+    from simulation.imports.settings import settings_of  # noqa: PLC0415
+    from simulation.imports.spans import read_spans  # noqa: PLC0415
+    from simulation.imports.work import read_work  # noqa: PLC0415
+    from simulation.whatif.settings import check_names  # noqa: PLC0415
+
+    known = parse_changes(changes)
+    check_names(known)
+    chosen = OWN if mapping is None else read_mapping(mapping)
+    work = read_work(traces, read_spans(traces), chosen, pool)
+    settings, inferred = settings_of(work, known)
+    imported = run_work(traces, work, settings, inferred)
+    write_imported(output, imported)
+    attempts = sum(len(task.attempts) for task in work.tasks)
+    unfinished = imported.run.unfinished
+    if unfinished:
+        warn(f"{unfinished} tasks never end in the journal: nobody saw their attempts end")
+    if as_json:
+        print_json(
+            {
+                "path": output,
+                "tasks": len(work.tasks),
+                "attempts": attempts,
+                "fidelity": {
+                    "makespan_error": imported.makespan_error,
+                    "recorded_makespan_seconds": imported.recorded_makespan_seconds,
+                    "simulated_makespan_seconds": imported.simulated_makespan_seconds,
+                    "start_error_seconds": imported.start_error_seconds,
+                },
+                "settings": settings,
+                "inferred": inferred,
+                "notes": work.notes,
+                "origin": imported.header.origin,
+            }
+        )
+        return FINE
+    click.echo(f"{output}: {len(work.tasks):,} tasks, {attempts:,} attempts")
+    click.echo(
+        f"the spans take {imported.recorded_makespan_seconds:,.3f} s, the journal "
+        f"{imported.simulated_makespan_seconds:,.3f} s: an error of "
+        f"{imported.makespan_error:+.2%}; no attempt starts more than "
+        f"{imported.start_error_seconds:.3g} s from its span"
+    )
+    for text in inferred:
+        click.echo(f"inferred: {text}; --set says it otherwise")
+    for text in work.notes:
+        click.echo(f"note: {text}")
+    return FINE

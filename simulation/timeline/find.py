@@ -1,0 +1,43 @@
+"""Finding a task by what its user calls it."""
+
+from __future__ import annotations
+
+import difflib
+
+from simulation.timeline.attempts import TaskTime, Timeline
+
+__all__ = ["find_task"]
+
+_SHOWN = 3
+
+
+def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
+    """Find a task.
+
+    Args:
+        timeline: the run.
+        wanted: its id, its number or its name; a name that several tasks have means the one of
+            them that took longest.
+        prefix: what every task id begins with.
+
+    Returns:
+        The task.
+
+    Raises:
+        ValueError: there is none; the message has the nearest names.
+    """
+    number = wanted.removeprefix(prefix) if prefix else wanted
+    named = [task for task in timeline.tasks.values() if task.name == wanted]
+    if named:
+        return max(named, key=lambda task: (task.took_ns, -task.number))
+    if number.isascii() and number.isdecimal() and int(number[:20]) in timeline.tasks:
+        return timeline.tasks[int(number)]
+    names = list(dict.fromkeys(task.name for task in timeline.tasks.values() if task.name))
+    near = [name for name in names if wanted.casefold() in name.casefold()][:_SHOWN]
+    near = near or difflib.get_close_matches(wanted, names, _SHOWN, 0.5)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        ids = f"{prefix}1 to {prefix}{max(timeline.tasks)}"
+        hint = f"ids are {ids}" + (f", names such as {names[0]}" if names else "")
+    raise ValueError(f"--task {wanted}: there is no such task; {hint}")
