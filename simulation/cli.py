@@ -22,7 +22,7 @@ from simulation.commands.common import BAD_INPUT, FINE, warn
 __all__ = ["main"]
 
 #: The commands, each the function of its name in ``simulation.commands.NAME``, as help lists them.
-_COMMANDS: Final = ("replay", "run", "export", "explore")
+_COMMANDS: Final = ("replay", "run", "export", "explore", "slice")
 
 
 class _Commands(click.Group):
