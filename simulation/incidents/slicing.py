@@ -105,7 +105,8 @@ def slice_journal(journal: Journal | str | Path, task: str) -> Slice:
         return bool(told) and told[-1].after in TERMINAL and plot_of(told) == plot
 
     with _silence(), SimulatedWorkerPool():  # which patches the world once, not for each try
-        small = smaller(whole, shows)
+        backoffs = [t.until_ns - t.at_ns for t in story if t.until_ns is not None]
+        small = smaller(whole, shows, backoffs)
         if small is None:
             found = plot_of(perform(whole))
             raise CannotSliceError(

@@ -9,13 +9,14 @@ times are rounded to as few digits as do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, islice
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from runtime import WorkerPoolConfig
+from runtime.core import CoreSettings
 from runtime.core.records import UNSET
 from simulation.incidents.incident import Attempt, Incident, Shows, Submission
 
@@ -27,12 +28,16 @@ _TRIES: Final = 3_000
 _GUESSES: Final = 200
 
 
-def smaller(whole: Incident, shows: Shows, allowance: int = _TRIES) -> Incident | None:
+def smaller(
+    whole: Incident, shows: Shows, backoffs_ns: Sequence[int] = (), allowance: int = _TRIES
+) -> Incident | None:
     """Make an incident small.
 
     Args:
         whole: all of it.
         shows: whether an incident still shows what is to be kept.
+        backoffs_ns: those that the target had. Jitter is keyed by a task's number, so that taking
+            a task away deals new luck to all; where there was any, these are tried in its place.
         allowance: how often it may be asked.
 
     Returns:
@@ -45,17 +50,29 @@ def smaller(whole: Incident, shows: Shows, allowance: int = _TRIES) -> Incident 
         left -= 1
         return left >= 0 and shows(incident)
 
-    best = next((few for few in _few(whole) if asked(few)), None)
+    wholes = [replace(whole, settings=settings) for settings in _settings(whole, backoffs_ns)]
+    best = next((few for one in wholes for few in _few(one) if asked(few)), None)
     if best is None:
-        if not asked(whole):
+        all_of_it = next((one for one in wholes if asked(one)), None)
+        if all_of_it is None:
             return None
-        best = _fewer_tasks(whole, asked)
+        best = _fewer_tasks(all_of_it, asked)
     before = None
     while best != before and left > 0:
         before = best
         for step in (_fewer_workers, _fewer_stops, _fewer_attempts, _plainer, _rounder):
             best = step(best, asked)
     return best
+
+
+def _settings(whole: Incident, backoffs_ns: Sequence[int]) -> Iterator[CoreSettings]:
+    """Without jitter, if that does; the last is as it was."""
+    settings = whole.settings
+    if settings.jitter != "none":
+        yield replace(settings, jitter="none")
+        for backoff in sorted({*backoffs_ns[:1], *backoffs_ns[-1:]}):
+            yield replace(settings, jitter="none", backoff_base_ns=backoff, backoff_max_ns=backoff)
+    yield settings
 
 
 def _with(incident: Incident, numbers: list[int]) -> Incident:
