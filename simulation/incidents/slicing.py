@@ -32,7 +32,7 @@ from simulation.incidents.incident import (
 from simulation.incidents.smaller import smaller
 from simulation.incidents.writing import write_test
 from simulation.pool import SimulatedWorkerPool
-from simulation.recorded import Recording, read_recording
+from simulation.recording.read import Recording, read_recording
 from simulation.replay import replay
 
 __all__ = ["CannotSliceError", "Slice", "slice_journal"]

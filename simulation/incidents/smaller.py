@@ -199,11 +199,13 @@ def _plainer(incident: Incident, asked: Shows) -> Incident:
         ("ageing_ns",),
         ("max_abandoned",),
         ("timeout_ns",),
-        ("max_retries",),
         ("backoff_base_ns", "backoff_max_ns"),
         ("seed",),
     ):
         plain = replace(best.settings, **{name: getattr(_DEFAULTS, name) for name in names})
+        best = _first(best, iter([replace(best, settings=plain)]), asked)
+    if asked(replace(best, settings=replace(best.settings, max_retries=0))):  # they tell nothing
+        plain = replace(best.settings, max_retries=_DEFAULTS.max_retries)
         best = _first(best, iter([replace(best, settings=plain)]), asked)
     for number in list(best.tasks):
         for change in (
