@@ -340,6 +340,12 @@ class _Reader:
         state = found[1].decode()
         start = found.start(1)
         padded = b"open".ljust(STATE_WIDTH)
+        if line[start : start + STATE_WIDTH + 1] != state.encode().ljust(STATE_WIDTH) + b'"':
+            raise self._error(
+                1,
+                f"the state is not as it was written, but {line[start : start + STATE_WIDTH]!r}: "
+                f"use the journal as it was written",
+            )
         line = line[:start] + padded + line[start + STATE_WIDTH :]
         body = self._checked(1, line)
         if self._damage is not None:
