@@ -43,6 +43,8 @@ class HybridLock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it, as ``threading.Lock.acquire`` does."""
         strand = current()
+        if strand is not None and (offer := strand.world.offer) is not None:
+            offer(strand)
         if self._real.acquire(False):
             self._holder = get_ident() if strand is None else strand
             return True
@@ -114,6 +116,9 @@ class HybridLock:
                 return
         self._holder = None
         self._real.release()
+        strand = current()
+        if strand is not None and (offer := strand.world.offer) is not None:
+            offer(strand)
 
     release_lock = release
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from simulation.world.carriers import starting
 from simulation.world.errors import WorldEnded
 from simulation.world.locks import HybridLock
 from simulation.world.strands import Strand, current, owned_by
@@ -30,6 +31,7 @@ def start_new_thread(
     if parent is None:
         started = _start(function, args, *more)
         thread = getattr(function, "__self__", None)
+        _note_escape(thread)
         if owned_by(_thread.get_ident()) and isinstance(thread, threading.Thread):
             # Thread.start() waits for this, and in this thread a wait would let virtual time pass
             while not thread._started.is_set():  # type: ignore[attr-defined]
@@ -54,6 +56,14 @@ def start_new_thread(
     strand = world.spawn(run, f"thread {name!r} of {parent.name}", (None, None))
     world.wake(strand, strand.turn)
     return strand.number
+
+
+def _note_escape(thread: Any) -> None:
+    """Note a real thread that the owner of a pool started, for the audit to point at."""
+    ident = _thread.get_ident()
+    if ident not in starting:
+        for world in owned_by(ident):
+            world.escaped.append(getattr(thread, "name", "a thread"))
 
 
 def _tell(hook: Callable[[Any], None], thread: Any) -> None:
