@@ -256,7 +256,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say with a failure under which schedule it was, and how to run that again."""
     report = yield
-    found = item.stash.get(_FOUND, None)
+    found: Found | None = item.stash.get(_FOUND, None)
     if found is None or call.when != "call" or not report.failed:
         return report
     report.user_properties.append(("sim_token", found.token))
@@ -313,7 +313,6 @@ def _arguments(config: pytest.Config) -> list[str]:
 
 def _check_again(item: pytest.Function, schedules: Schedules) -> None:
     """Run a test that has passed in the audit's process, and compare."""
-    __tracebackhide__ = True
     first = schedules.first
     if item.config.pluginmanager.hasplugin(_SECOND):
         from simulation.testing.second import ran  # noqa: PLC0415
@@ -393,9 +392,9 @@ class _Keeper:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say what could not be audited, and why."""
         for why, tests in self._not_audited.items():
-            count = f"{len(tests)} test{'s' if len(tests) > 1 else ''}"
+            count = f"{len(tests)} test{'s' if len(tests) > 1 else ''}, {tests[0]} first"
             terminalreporter.write_line(
-                f"determinism audit: {count} could not be run a second time, {tests[0]} first: {why}"
+                f"determinism audit: not run a second time were {count}: {why}"
             )
 
 

@@ -9,6 +9,7 @@ rest is the ``SimulatedWorkerPool``, the core under it verified after each step.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -90,10 +91,11 @@ class _Host(VirtualHost):
     def _offer(self, strand: Strand) -> None:
         """At a lock: perhaps others run before the strand goes on."""
         clock = self._clock
-        if strand is self.world.current and not strand.over and clock.crowded():
-            if self._tape.choose(clock.order, strand.number):
-                clock.strike(f"{strand.name} is held up at a lock, and others run first")
-                self.world.step_back(strand)
+        if strand is not self.world.current or strand.over or not clock.crowded():
+            return
+        if self._tape.choose(clock.order, strand.number):
+            clock.strike(f"{strand.name} is held up at a lock, and others run first")
+            self.world.step_back(strand)
 
 
 class _Clock(StrandClock[Strand]):
@@ -148,14 +150,14 @@ class _Clock(StrandClock[Strand]):
                 self.strike(f"task {stimulus.task}.{stimulus.attempt} is {_FINISH[place]}")
         super().happen_at(at_ns, stimulus, payload)
 
-    def time_up_in(self, timeout_ns: int, callback: Any, value: Any) -> None:
+    def time_up_in(self, after_ns: int, callback: Callable[[Any], None], value: Any = None) -> None:
         """Let a strand's sleep or wait end, perhaps late."""
         strand: Strand = value[0]
         place = self._tape.choose(self._finish, strand.number)
         if place:
-            timeout_ns += 1 if place == 1 else timeout_ns
+            after_ns += 1 if place == 1 else after_ns
             self.strike(f"what {strand.name} waits for is {_FINISH[place]}")
-        self.at(timeout_ns, callback, value)
+        self.at(after_ns, callback, value)
 
     def settle(self) -> None:
         """Let the core decide on what has happened, perhaps on one thing alone and first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -123,7 +123,7 @@ class Bench:
         self.pools = []
         stack.__exit__(type(error) if error is not None else None, error, None)
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         open_benches.append(self)
         return self
 

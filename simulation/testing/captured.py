@@ -57,7 +57,7 @@ class Watcher:
                 return
             what = f"{kind.__name__}.{arg.__name__}"
         file = frame.f_code.co_filename
-        if current() is None or file.startswith((_OURS, _STDLIB)) and "site-packages" not in file:
+        if current() is None or (file.startswith((_OURS, _STDLIB)) and "site-packages" not in file):
             return
         self.found[
             f"{what}, the real one, at {file}:{frame.f_lineno} in {frame.f_code.co_name}"

@@ -89,12 +89,12 @@ def _cause(
             "an id() or an address that something is sorted or kept by: the order is another one "
             "at each run"
         )
-    return (
-        "a real clock, or random bytes (uuid4, os.urandom): the same steps come at other instants "
-        "at each run"
-        if _order(first) == _order(second)
-        else "something that differs from run to run: a real clock, random bytes, a file, the network"
-    )
+    if _order(first) == _order(second):
+        return (
+            "a real clock, or random bytes (uuid4, os.urandom): the same steps come at other "
+            "instants at each run"
+        )
+    return "what differs from run to run: a real clock, random bytes, a file, the network"
 
 
 def _order(seen: Sequence[Seen]) -> list[tuple[str, str]]:

@@ -13,11 +13,13 @@ from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import read_token, write_token
 from simulation.testing.bench import Bench, Seen
 
-__all__ = ["Found", "Schedules", "replay", "search"]
+__all__ = ["Found", "Schedules", "TapeError", "replay", "search"]
 
 _PROBES: Final = 4  # schedules that each strategy has before the next one's turn
 _ALLOWANCE: Final = 300  # runs that may be spent on making a failure small
 _DEPARTURES: Final = 2
+
+_NO_FAILURES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, TapeError)
 
 Run = Callable[[], object]
 
@@ -84,9 +86,9 @@ class Schedules:
         error: BaseException | None = None
         try:
             self._run()
-        except (*self._passing, KeyboardInterrupt, SystemExit, GeneratorExit, TapeError):
-            raise
         except BaseException as raised:
+            if isinstance(raised, (*_NO_FAILURES, *self._passing)):
+                raise
             error = raised
         self.runs += 1
         if not self.first and not departures(tape.values):

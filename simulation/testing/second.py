@@ -23,6 +23,7 @@ _seen: list[Seen] = []
 _random: list[bool] = []
 _reports: list[pytest.TestReport] = []
 _watcher: Final = Watcher()
+_stirring: Final = random.Random(4711)
 
 
 def ran(seen: list[Seen]) -> None:
@@ -76,7 +77,7 @@ def _answer(session: pytest.Session, question: Question, known: dict[str, pytest
         path = question.test.partition("::")[0]
         root = session.config.rootpath
         try:
-            known.update((i.nodeid, i) for i in session.perform_collect([str(root / path)]))  # type: ignore[misc]
+            known.update((i.nodeid, i) for i in session.perform_collect([str(root / path)]))
         except pytest.UsageError as error:
             return Answer("error", str(error))
         item = known.get(question.test)
@@ -85,7 +86,9 @@ def _answer(session: pytest.Session, question: Question, known: dict[str, pytest
     for kept in (_seen, _random, _reports):
         kept.clear()
     _watcher.found.clear()
+    junk = _stir()
     session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    del junk
     outcome, message = "passed", ""
     for report in _reports:
         if report.failed:
@@ -106,6 +109,22 @@ def _answer(session: pytest.Session, question: Question, known: dict[str, pytest
         list(_watcher.found),
         any(_random),
     )
+
+
+class _Junk:
+    """Takes up room."""
+
+
+def _stir() -> list[object]:
+    """Scatter the free places of memory, so that new objects come to lie in another order."""
+    junk: list[object] = []
+    for size in range(1, 12):
+        junk += [bytes(size * 16 + n % 16) for n in range(97)]
+        junk += [(n,) * size for n in range(97)]
+    junk += [_Junk() for _ in range(397)]
+    _stirring.shuffle(junk)
+    del junk[: len(junk) // 2]
+    return junk  # to be kept while the test runs
 
 
 def _shown(report: pytest.TestReport) -> str:

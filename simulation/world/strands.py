@@ -22,6 +22,10 @@ _HERE: Final = os.path.dirname(__file__)
 _STDLIB: Final = os.path.dirname(os.__file__)
 
 
+def _nothing() -> None:
+    """What a strand that has ended would run."""
+
+
 class Holds(Protocol):
     """What a strand can wait for."""
 
@@ -64,6 +68,7 @@ class Strand:
         except WorldEnded:
             pass
         finally:
+            self.function = _nothing  # its carrier keeps the strand until it gets another one
             del self.world.strands[self.number]
             if self.sentinel is not None and self.sentinel.locked():
                 self.sentinel.release()
