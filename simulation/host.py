@@ -19,6 +19,7 @@ from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
 from simulation.models import Modelled, ended
+from simulation.world.aliases import adopt
 from simulation.world.carriers import ThreadCarrier, make_greenlet_carrier
 from simulation.world.errors import (
     BlockedOutsideError,
@@ -160,6 +161,7 @@ class VirtualHost:
         if fn is None or args is None:  # cancelled at the very instant of its start
             self._time.happen(AttemptSucceeded(number, attempt, began, began, began), None)
             return
+        fn, args = adopt(fn, args, kwargs)
 
         def run() -> None:
             try:

@@ -21,6 +21,9 @@ __all__ = ["Carrier", "ThreadCarrier", "carried", "make_greenlet_carrier", "star
 #: The world for which a thread works now, by the thread's identity.
 carried: Final[dict[int, World]] = {}
 
+#: The threads, by identity, that start one for a carrier at this moment.
+starting: Final[set[int]] = set()
+
 _Thread: Final = threading.Thread
 
 
@@ -147,10 +150,12 @@ def start_real(function: Callable[[], None], name: str) -> threading.Thread:
     """Start a carrier's thread, whoever runs now: it is real itself."""
     ident = get_ident()
     world = carried.pop(ident, None)
+    starting.add(ident)
     try:
         thread = _Thread(target=function, name=name, daemon=True)
         thread.start()
     finally:
+        starting.discard(ident)
         if world is not None:
             carried[ident] = world
     return thread

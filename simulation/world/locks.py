@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import sys
+from _thread import LockType, allocate_lock, get_ident
 from _thread import RLock as _RealRLock
-from _thread import allocate_lock, get_ident
 from collections import deque
 from typing import Any, Final, Literal
 
@@ -19,7 +19,7 @@ from simulation.world.carriers import carried
 from simulation.world.errors import DeadlockError, WorldEnded
 from simulation.world.strands import Strand, current, owned_by
 
-__all__ = ["HybridLock", "HybridRLock"]
+__all__ = ["HybridLock", "HybridRLock", "Lock", "new_lock", "new_rlock"]
 
 _MOMENT_SECONDS: Final = 0.01
 
@@ -43,6 +43,8 @@ class HybridLock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it, as ``threading.Lock.acquire`` does."""
         strand = current()
+        if strand is not None and (offer := strand.world.offer) is not None:
+            offer(strand)
         if self._real.acquire(False):
             self._holder = get_ident() if strand is None else strand
             return True
@@ -64,6 +66,11 @@ class HybridLock:
             if strand.got:
                 self.release()
             raise
+
+    def hold_for(self, strand: Strand) -> None:
+        """Take it, free as it is, in the name of a strand."""
+        self._real.acquire(False)
+        self._holder = strand
 
     def _acquire_outside(self, timeout: float) -> bool:
         real, me = self._real, get_ident()
@@ -114,6 +121,9 @@ class HybridLock:
                 return
         self._holder = None
         self._real.release()
+        me = current()
+        if me is not None and (offer := me.world.offer) is not None:
+            offer(me)
 
     release_lock = release
 
@@ -219,6 +229,18 @@ def new_lock() -> Any:
     if current() is not None or owned_by(get_ident()):
         return HybridLock()
     return allocate_lock()
+
+
+class _EitherLock(type):
+    def __call__(cls) -> Any:
+        return new_lock()
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, LockType | HybridLock)
+
+
+class Lock(metaclass=_EitherLock):
+    """``threading.Lock`` where that is a class, since Python 3.13."""
 
 
 def new_rlock() -> Any:
