@@ -22,9 +22,8 @@ from typing import Final
 
 from runtime import WorkerPoolConfig
 from runtime.journal import Journal, JournalError, Seal, read_journal
-from simulation import DishonestError, Exponential, Fails, Modelled, SimulatedWorkerPool
+from simulation import DishonestError, Exponential, Fails, Modelled, SimulatedWorkerPool, what_if
 from simulation import replay as replay_journal
-from simulation import what_if
 
 __all__ = ["FORGED", "MUTATIONS", "Luck", "WrongReplayError", "examine", "reseal", "sample_journal"]
 

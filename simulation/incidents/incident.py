@@ -18,8 +18,9 @@ import msgspec
 
 from runtime import WorkerPoolConfig
 from runtime.core import CoreSettings
-from runtime.core.records import UNSET, AttemptFailed, Transition, UnsetType
+from runtime.core.records import UNSET, Transition, UnsetType
 from runtime.core.states import Cause, TaskState
+from runtime.core.stories import tell
 from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.world.errors import NothingLeftError
@@ -206,16 +207,15 @@ def plot_of(transitions: Iterable[Transition]) -> Plot:
     attempts: list[list[str]] = [[]]
     ready_at_ns = story[0].at_ns
     for t in story:
-        if t.cause is None:
-            continue
         if t.before == TaskState.READY and (t.at_ns - ready_at_ns) * _A_TENTH > life_ns:
             attempts[-1].append("waited for a worker")
-        detail = t.detail
-        error = f" {detail.error}" if isinstance(detail, AttemptFailed) else ""
-        attempts[-1].append(f"{t.cause.name}{error} {t.reason}".strip())
-        if t.after == TaskState.READY:
+        if t.cause == Cause.BACKOFF_ELAPSED:
             ready_at_ns = t.at_ns
             attempts.append([])
+        elif t.cause == Cause.STARTED:
+            attempts[-1].append("started")  # however long the backoff was
+        elif t.cause is not None:
+            attempts[-1] += [sentence.text for sentence in tell([t])]
     plot: list[tuple[str, ...]] = []
     for attempt in map(tuple, attempts):
         if not plot or attempt != plot[-1]:

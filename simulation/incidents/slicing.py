@@ -113,7 +113,7 @@ def slice_journal(journal: Journal | str | Path, task: str) -> Slice:
                 f"{journal.path}: the whole recording, simulated again, does not show what "
                 f"happened to task {task!r}: recorded {_told(plot)}; simulated {_told(found)}"
             )
-        told = perform(small)
+        told = [t for t in perform(small) if t.before != t.after]
     spec = recording.specs[number]
     attempts = max(t.attempt for t in told)
     recorded_attempts = max(t.attempt for t in story)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from runtime import WorkerPoolConfig
 from runtime.core.records import UNSET, Transition
 from runtime.core.states import TaskState
+from runtime.core.stories import tell
 from simulation.incidents.incident import Incident, Stop, Submission, config_of
 from simulation.models import Fails
 
@@ -35,14 +36,9 @@ def write_test(
         A Python module.
     """
     target = incident.tasks[incident.target]
-    place = _numbers(incident).index(incident.target) + 1
-    story = [
-        f"{t.at_ns / 1e9:.9g} s {t.cause.name}"
-        for t in told
-        if t.cause is not None and t.before != t.after
-    ]
+    story = [_text(told_of.text) for told_of in tell(told) if not told_of.aside]
     few = "1 task is" if len(incident.tasks) == 1 else f"{len(incident.tasks)} tasks are"
-    names = ["Modelled", "SimulatedWorkerPool"]
+    names = ["Modelled", "SimulatedWorkerPool", "assert_story"]
     if any(a.fails is not None for task in incident.tasks.values() for a in task.attempts):
         names.insert(0, "Fails")
     lines = [
@@ -61,14 +57,8 @@ def write_test(
         f"{_INDENT}with SimulatedWorkerPool(config) as pool:",
         *_calls(incident),
         f"{_INDENT * 2}result = pool.get_task_result(task)",
-        f"{_INDENT}story = [",
-        f'{_INDENT * 2}f"{{t.at_ns / 1e9:.9g}} s {{t.cause.name}}"',
-        f"{_INDENT * 2}for t in pool.transitions",
-        f"{_INDENT * 2}if t.task == {place} and t.before not in (None, t.after)",
-        f"{_INDENT}]",
-        f"{_INDENT}assert story == [",
-        *(f'{_INDENT * 2}"{line}",' for line in story),
-        f"{_INDENT}]",
+        f"{_INDENT * 2}assert pool.now == {_seconds(told[-1].at_ns)}",
+        *_lines(("assert_story(", ["task", *story, "pool=pool"], ")"), 1),
         f"{_INDENT}assert "
         + ("" if told[-1].after == TaskState.SUCCEEDED else "not ")
         + "result.success",

@@ -1,4 +1,4 @@
-"""From a journal to a small test: it is small, it passes as written, and it still tells the story."""
+"""From a journal to a small test: it is small, passes as written, and still tells the story."""
 
 from __future__ import annotations
 

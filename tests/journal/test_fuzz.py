@@ -1,4 +1,4 @@
-"""Damaged journals: a typed error or a named divergence, never a wrong replay, never a traceback."""
+"""Damaged journals: a typed error or a named divergence, no wrong replay, no traceback."""
 
 from __future__ import annotations
 
