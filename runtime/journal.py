@@ -49,6 +49,7 @@ __all__ = [
     "Record",
     "Seal",
     "encode_records",
+    "parse_journal",
     "read_journal",
 ]
 
@@ -270,6 +271,22 @@ def read_journal(path: str | Path) -> Journal:
         raise JournalError(name, None, "there is no such file") from None
     except OSError as error:
         raise JournalError(name, None, f"cannot be read: {error.strerror}") from None
+    return parse_journal(name, data)
+
+
+def parse_journal(name: str, data: bytes) -> Journal:
+    """Read and check a journal that is in memory.
+
+    Args:
+        name: what messages call it.
+        data: its bytes.
+
+    Returns:
+        The journal, as ``read_journal`` does.
+
+    Raises:
+        JournalError: as ``read_journal`` does.
+    """
     if not data:
         raise JournalError(name, None, "is empty; a journal has at least a header line")
     return _Reader(name, data).read()

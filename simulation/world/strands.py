@@ -213,9 +213,9 @@ class World:
         self.park(strand, waits)
         return strand.got
 
-    def step_back(self, strand: Strand) -> None:
-        """Let all else that is due at this instant run before the calling strand goes on."""
-        self.clock.at(0, self._due, strand)
+    def step_back(self, strand: Strand, after_ns: int = 0) -> None:
+        """Let all else that is due by then run before the calling strand goes on."""
+        self.clock.at(after_ns, self._due, strand)
         self.park(strand, "its turn")
 
     def nothing_left(self) -> bool:

@@ -15,14 +15,14 @@ from runtime import WorkerPoolConfig, current_attempt
 from runtime.core.states import Cause
 from simulation import Fails, Modelled, World, explore, replay_token
 from simulation.explore.coverage import Coverage
-from simulation.explore.faults import FAULTS, Menu
+from simulation.explore.faults import FAULTS, OF_FUNCTIONS, Menu
 from simulation.explore.search import run_schedule
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import TokenError, read_token, write_token
 from simulation.explore.world import told
-from tests.explore import scenarios
+from tests.explore import pools, scenarios
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
 from tools.mutants.catalogue import MUTANTS
@@ -182,7 +182,7 @@ def victim(world: World) -> None:
         world.submit(f"v{n}", Modelled(duration=2 + n % 2, outcome=outcome), at_seconds=n * 0.5)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in OF_FUNCTIONS])
 def test_each_fault_strikes_and_changes_what_is_told(fault: str) -> None:
     ordinary = run_schedule(victim)
     assert ordinary.strikes == []
@@ -194,8 +194,9 @@ def test_each_fault_strikes_and_changes_what_is_told(fault: str) -> None:
         if departures(tape.values):
             assert [what.partition(":")[0] for _, what in world.strikes] == [fault]
             changed += [told(step) for step in world.steps] != [told(s) for s in ordinary.steps]
-    # a second telling is refused, so that nothing may change, and that is verified in the world
-    assert (changed > 0) != (fault == "twice")
+    # a second telling is refused, so that nothing may change, and that is verified in the world;
+    # what becomes of the journal is none of the core's business
+    assert (changed > 0) != (fault in {"twice", "journal_cut", "journal_flip", "disk_full"})
 
 
 def test_no_fault_breaks_the_core() -> None:
@@ -229,6 +230,56 @@ def test_functions_on_a_pool_are_explored_shrunk_and_replayed() -> None:
     assert again is not None
     assert again.digest == found.digest
     assert again.story == found.story
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["order", "late", "slow", "slow_start", "die", "abort", "cancel", *OF_FUNCTIONS],
+)
+def test_each_fault_of_functions_strikes_and_the_pool_withstands_it(fault: str) -> None:
+    """Every single one, wherever it can strike once."""
+    ordinary = run_schedule(pools.polite)
+    assert ordinary.pools[0].strikes == []
+    changed = ran = 0
+    for tape in itertools.islice(Systematic(1).tapes(), 60):
+        world = World(tape, 0, frozenset([fault]))
+        pools.polite(world)
+        world.run()
+        struck = world.pools[0].strikes
+        assert len(struck) == (departures(tape.values) if fault != "observer" else 0), struck
+        changed += world.digest != ordinary.digest
+        ran += 1
+    assert ran > 1
+    # an observer that raises is detached, and no decision knows of it
+    assert (changed > 0) != (fault == "observer")
+
+
+def test_an_observer_that_raises_is_counted() -> None:
+    found = []
+    for tape in itertools.islice(Systematic(1).tapes(), 2):
+        world = World(tape, 0, frozenset(["observer"]))
+        pools.polite(world)
+        found.append(world.pools[0].get_summary_metrics()["observer_errors"])
+    assert found == [0, 1]
+
+
+def test_a_lost_update_is_found_by_preemption_at_a_lock() -> None:
+    assert explore(pools.counted, 1, faults=[]).failure is None
+    found = explore(pools.counted, 200, faults=["order"]).failure
+    assert found is not None
+    assert "an update was lost" in found.message
+    assert found.departures <= 2
+    assert any("held up at a lock" in line or "is next" in line for line in found.story)
+    again = replay_token(pools.counted, found.token, faults=["order"]).failure
+    assert again is not None
+    assert again.story == found.story
+
+
+def test_what_a_function_asserts_is_a_find_of_the_command_too() -> None:
+    done = command("tests.explore.pools:counted", "--fault", "order")
+    assert done.returncode == 1, done.stderr
+    assert "an update was lost" in done.stdout
+    assert done.stderr == ""
 
 
 # ---------------------------------------------------------------- determinism
