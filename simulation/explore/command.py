@@ -116,12 +116,31 @@ def show(target: str, report: Report) -> str:
         ]
     elif failure is None:
         lines.append("nothing failed")
-    lines.append(f"{seen.schedules} schedules" + (", all there are" if report.exhausted else ""))
-    lines.append(
-        f"{seen.features} pairs of states, stimuli and decisions seen; about "
-        f"{seen.unseen_mass:.2%} of further schedules would show a new one"
-    )
+    lines.append(f"{seen.schedules:,} schedules" + (", all there are" if report.exhausted else ""))
+    lines += _coverage(report)
     return "\n".join(lines)
+
+
+def _coverage(report: Report) -> list[str]:
+    """How much was seen, when, and whether more search is worth while."""
+    seen = report.coverage
+    if not seen.features:
+        return []
+    marks = sorted({*(10**power for power in range(7) if 10**power < seen.schedules)})
+    curve = ", ".join(f"{seen.at(mark)} after {mark:,}" for mark in (*marks, seen.schedules))
+    lines = [f"seen: {curve} (pairs of states, stimuli and decisions)"]
+    if report.exhausted or report.failure is not None:
+        return lines
+    if not seen.unseen_mass:
+        return [*lines, "more search: in vain, as each of them was seen more than once"]
+    every = round(1 / seen.unseen_mass)
+    missing = max(0, seen.reachable - seen.features)
+    worth = "worth while" if every * 20 <= seen.schedules else "hardly worth while"
+    lines.append(
+        f"more search: {worth}; a new one about every {every:,} schedules, "
+        f"about {max(1, missing)} missing at least"
+    )
+    return lines
 
 
 def as_json(report: Report) -> Any:

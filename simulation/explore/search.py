@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ import msgspec
 from runtime.config import check_int
 from runtime.core import Core
 from runtime.core.invariants import InvariantBroken
+from runtime.core.states import TaskState
 from runtime.core.stories import tell
 from simulation.explore.coverage import Coverage, Summary
 from simulation.explore.faults import check_faults
@@ -21,7 +23,7 @@ from simulation.explore.strategies import STRATEGIES, Pct, RandomChoice, Strateg
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import read_token, write_token
 from simulation.explore.world import CoreMaker, World, told
-from simulation.scenario import Scenario, read_scenario
+from simulation.scenario import Property, Scenario, read_scenario
 
 __all__ = ["Failure", "Report", "Target", "explore", "replay_token", "run_schedule"]
 
@@ -219,8 +221,27 @@ def _set_up(target: Target) -> _SETUP:
         world.use((config.replace(seed=world.seed) if config.seed == 0 else config).core_settings())
         workload = scenario.workload
         world.arrive(workload.arrivals(world.seed), workload.sampler(world.seed))
+        for wanted in scenario.properties:
+            getattr(world, wanted.kind)(_predicate(world, wanted), wanted.text)
 
     return set_up
+
+
+_COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
+    "<": operator.lt, "<=": operator.le, "==": operator.eq,
+    "!=": operator.ne, ">=": operator.ge, ">": operator.gt,
+}  # fmt: skip
+
+
+def _predicate(world: World, wanted: Property) -> Callable[[], bool]:
+    """What a scenario's file demands, as a function."""
+    compare, number, count = _COMPARE[wanted.compare], wanted.number, wanted.count
+    if count == "now_seconds":
+        return lambda: compare(world.now_ns / 1e9, number)
+    if count == "abandoned":
+        return lambda: compare(world.core.abandoned, number)
+    state = TaskState[count.upper()]
+    return lambda: compare(world.core.counts()[state], number)
 
 
 def _run(

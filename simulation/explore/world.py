@@ -382,7 +382,7 @@ class World:
             number = getattr(part, "task", 0)
             state = core.state(number)
             seen.add(("" if state is None else state.name, kind))
-            if isinstance(part, r.AbortRequested | r.DrainRequested):  # it meets every task
+            if kind in {"AbortRequested", "DrainRequested"}:  # it meets every task
                 seen.update((at.name, kind) for at, count in core.counts().items() if count)
             if isinstance(part, Completion):
                 self._last = part
@@ -463,10 +463,11 @@ class World:
         bound = self._bound()
         if core.accepting:
             self._push(self.now_ns, r.DrainRequested())
-        while self._instant():
-            if self.now_ns > bound() and core.live():
-                raise Broken("liveness", f"{core.live()} not ended by {bound()} ns, without faults")
         left = core.live()
+        while self._instant():
+            if left and self.now_ns > bound():
+                raise Broken("liveness", f"{left} not ended by {bound()} ns, without faults")
+            left = core.live()
         if left:
             told = "; ".join(core.story(left[0]))
             raise Broken("liveness", f"{left} can never end, and nothing is to come: {told}")

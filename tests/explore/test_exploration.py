@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,14 @@ from runtime.core.states import Cause
 from simulation import Fails, Modelled, World, explore, replay_token
 from simulation.explore.coverage import Coverage
 from simulation.explore.faults import FAULTS, OF_FUNCTIONS, Menu
+from simulation.explore.properties import Broken
 from simulation.explore.search import run_schedule
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import TokenError, read_token, write_token
 from simulation.explore.world import told
+from simulation.scenario import ScenarioError
 from tests.explore import pools, scenarios
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
@@ -170,6 +174,111 @@ def test_coverage_says_when_more_is_in_vain() -> None:
     assert coverage.curve == [(1, 1), (2, 2)]
     report = explore(scenarios.two, 1_500)
     assert report.coverage.unseen_mass < 0.02
+
+
+def test_coverage_estimates_what_can_be_seen_at_all() -> None:
+    coverage = Coverage()
+    for n in range(10):
+        coverage.add([("a", "b"), ("once", f"{n}"), ("twice", f"{n // 2}")])
+    assert coverage.features == 16
+    assert coverage.reachable == 16 + round(0.9 * 10 * 9 / (2 * 6))
+    summary = coverage.summary()
+    assert [summary.at(n) for n in (1, 2, 3, 10)] == [3, 4, 6, 16]
+
+
+def every_state(world: World) -> None:
+    """At its third second a task is in each of the seven states."""
+    world.configure(max_workers=4, task_timeout_seconds=2, max_retries=0)
+    world.submit("succeeds", Modelled(duration=1))
+    world.submit("fails", Modelled(duration=1, outcome=Fails()))
+    world.submit("times out", Modelled(duration=9))
+    world.submit("is delayed", Modelled(duration=1, outcome=[Fails(), None]), max_retries=1)
+    for n in range(5):
+        world.submit(f"runs or waits {n}", Modelled(duration=1.5), at_seconds=1.75)
+
+
+def test_cancel_abort_and_drain_meet_every_state() -> None:
+    met = explore(every_state, 250, faults=["cancel", "abort", "drain"]).coverage.met
+    every = {"READY", "RUNNING", "DELAYED", "SUCCEEDED", "FAILED", "TIMED_OUT", "CANCELLED"}
+    for stimulus in ("CancelRequested", "AbortRequested", "DrainRequested"):
+        assert {state for state, stimuli in met.items() if stimulus in stimuli} >= every, stimulus
+
+
+def write_scenario(tmp_path: Path, properties: str) -> str:
+    path = tmp_path / "scenario.toml"
+    path.write_text(
+        "[pool]\nmax_workers = 2\ntask_timeout_seconds = 5\n[[tasks]]\ncount = 5\nduration = 2\n"
+        f"[properties]\n{properties}\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("properties", "name"),
+    [
+        ('always = ["running <= 2"]\nsometimes = ["delayed >= 1"]', None),
+        ('always = ["running <= 1"]', "always running <= 1"),
+        ('unreachable = ["cancelled > 0"]', "unreachable cancelled > 0"),
+        ('sometimes = ["running > 2"]', "sometimes running > 2"),
+        ('always = ["now_seconds < 5", "abandoned != 9"]', "always now_seconds < 5"),
+    ],
+)
+def test_properties_of_a_file(tmp_path: Path, properties: str, name: str | None) -> None:
+    failure = explore(write_scenario(tmp_path, properties), 60).failure
+    assert (failure.name if failure is not None else None) == name
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ('always = ["lost > 1"]', "[properties]: always = 'lost > 1': no count 'lost': there are"),
+        ('sometimes = ["running is 2"]', "must be a count, a comparison, a number"),
+        ('never = ["running > 2"]', "never"),
+    ],
+)
+def test_properties_of_a_file_that_make_no_sense(
+    tmp_path: Path, properties: str, words: str
+) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(words)):
+        explore(write_scenario(tmp_path, properties), 1)
+
+
+# ---------------------------------------------------------------- liveness
+
+
+def stuck(world: World) -> None:
+    """Everything hangs where faults let it; then it has to end."""
+    world.configure(max_workers=2, task_timeout_seconds=None, max_retries=2, backoff_base_seconds=4)
+    for n in range(6):
+        world.submit(f"s{n}", Modelled(duration=3, outcome=[Fails(), None]))
+
+
+def test_what_is_left_ends_within_its_bound_and_no_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    hang = next(  # both workers hang for ever, so four tasks never start until faults are over
+        tape
+        for tape in Systematic(2).tapes()
+        for world in [World(tape, 0, frozenset(["hang"]))]
+        if stuck(world) is None and world.run() is None and len(world.strikes) == 2
+    )
+    bounds = []
+    bound = World._bound
+
+    def noted(world: World) -> Callable[[], int]:
+        made = bound(world)
+        bounds.append((world.now_ns, made))
+        return made
+
+    monkeypatch.setattr(World, "_bound", noted)
+    run = World(Tape(hang.values), 0, frozenset(["hang"]))
+    stuck(run)
+    run.run()
+    (began, last), ended = bounds[0], run.now_ns
+    assert 0 < ended - began <= last() - began <= 8 * (ended - began), "a bound that says something"
+    monkeypatch.setattr(World, "_bound", lambda world: lambda: ended - 1)
+    late = World(Tape(hang.values), 0, frozenset(["hang"]))
+    stuck(late)
+    with pytest.raises(Broken, match="liveness"):
+        late.run()
 
 
 # ---------------------------------------------------------------- faults
