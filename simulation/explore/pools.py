@@ -73,7 +73,7 @@ class ExploredPool(SimulatedWorkerPool):
 
     def _own_observers(self) -> list[Observer]:
         menu = Menu(("", "observer"), self._faults)
-        raises = menu.allowed and self._tape.choose(menu, 0)
+        raises = self._tape.choose(menu, 0)
         return [*super()._own_observers(), *([_Raises()] if raises else [])]
 
     def _make_host(self, engine: Engine) -> Host:
@@ -133,7 +133,7 @@ class _Host(VirtualHost):
         self._wait = Menu(("", "raise"), faults)
         world = self.world
         world.offer = self._offer
-        if isinstance(world, _World) and self._wait.allowed:
+        if isinstance(world, _World):
             world.interrupt = self._interrupt
 
     def _make_clock(self) -> StrandClock[Strand]:
@@ -153,10 +153,12 @@ class _Host(VirtualHost):
         clock = self._clock
         if strand is not self.world.current or strand.over:
             return
-        if clock.crowded() and self._tape.choose(clock.order, strand.number):
+        menu = clock.at_lock if clock.crowded() else clock.alone_at_lock
+        struck = menu.names[self._tape.choose(menu, strand.number)]
+        if struck == "order":
             clock.strike(f"{strand.name} is held up at a lock, and others run first")
             self.world.step_back(strand)
-        elif clock.late_lock.allowed and self._tape.choose(clock.late_lock, strand.number):
+        elif struck:
             clock.strike(f"{strand.name} is held up for 1 s at a lock")
             self.world.step_back(strand, _SECOND)
 
@@ -171,7 +173,7 @@ class _Host(VirtualHost):
         carried: Any = event.value
         job, attempt, began, _ = carried
         number = job.spec.task
-        place = self._tape.choose(self._start, number) if self._start.allowed else 0
+        place = self._tape.choose(self._start, number)
         if place == 1:
             self._clock.strike(f"the worker of task {number}.{attempt} begins 1 s late")
             self._time.at(_SECOND, super()._begin, carried)
@@ -198,7 +200,8 @@ class _Clock(StrandClock[Strand]):
         self._tape, self._faults, self._strikes = tape, faults, strikes
         self._finish = Menu(_FINISH, faults)
         self.order = Menu(("", "order"), faults)
-        self.late_lock = Menu(("", "late_lock"), faults)
+        self.at_lock = Menu(("", "order", "late_lock"), faults)
+        self.alone_at_lock = Menu(("", "late_lock"), faults)
         self._stood_back: set[int] = set()
 
     def strike(self, what: str) -> None:
@@ -249,7 +252,7 @@ class _Clock(StrandClock[Strand]):
     def settle(self) -> None:
         """Let the core decide on what has happened, perhaps on one thing alone and first."""
         gathered = self._gathered
-        if gathered and not self._faults.isdisjoint(("abort", "cancel")):
+        if gathered:
             self._stop_some()
         while len(gathered) > 1:
             place = self._tape.choose(order_menu(len(gathered), self._faults), 0)

@@ -259,7 +259,7 @@ class World:
         while self._instant():
             pass
         menu = journal_menu(self.faults)
-        place = self.tape.choose(menu, 0) if menu.allowed else 0
+        place = self.tape.choose(menu, 0)
         self.tape.end()
         if place:
             self._strike(f"{menu.names[place]}: quarter {(place - 1) % 4 + 1} of it")

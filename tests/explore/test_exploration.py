@@ -379,7 +379,7 @@ def test_a_lost_update_is_found_by_preemption_at_a_lock() -> None:
     assert "an update was lost" in found.message
     assert found.departures <= 2
     assert any("held up at a lock" in line or "is next" in line for line in found.story)
-    again = replay_token(pools.counted, found.token, faults=["order"]).failure
+    again = replay_token(pools.counted, found.token).failure  # whichever faults are on then
     assert again is not None
     assert again.story == found.story
 
@@ -389,6 +389,11 @@ def test_what_a_function_asserts_is_a_find_of_the_command_too() -> None:
     assert done.returncode == 1, done.stderr
     assert "an update was lost" in done.stdout
     assert done.stderr == ""
+    token = re.search(r"--replay (\S+)", done.stdout)
+    assert token is not None
+    again = command("tests.explore.pools:counted", "--replay", token[1])
+    assert again.returncode == 1
+    assert "an update was lost" in again.stdout
 
 
 # ---------------------------------------------------------------- determinism
