@@ -194,18 +194,17 @@ def _plainer(incident: Incident, asked: Shows) -> Incident:
             hoisted = _task(hoisted, best.target, replace(own, **{name: UNSET}))
             best = _first(best, iter([hoisted]), asked)
             own = best.tasks[best.target]
-    for names in (
-        ("jitter",),
-        ("ageing_ns",),
-        ("max_abandoned",),
-        ("timeout_ns",),
-        ("backoff_base_ns", "backoff_max_ns"),
-        ("seed",),
-    ):
-        plain = replace(best.settings, **{name: getattr(_DEFAULTS, name) for name in names})
-        best = _first(best, iter([replace(best, settings=plain)]), asked)
+    for name in ("jitter", "ageing_ns", "max_abandoned", "timeout_ns", "backoff_max_ns", "seed"):
+        plain = replace(best.settings, **{name: getattr(_DEFAULTS, name)})
+        if plain.backoff_base_ns <= plain.backoff_max_ns:
+            best = _first(best, iter([replace(best, settings=plain)]), asked)
     if asked(replace(best, settings=replace(best.settings, max_retries=0))):  # they tell nothing
-        plain = replace(best.settings, max_retries=_DEFAULTS.max_retries)
+        plain = replace(
+            best.settings,
+            max_retries=_DEFAULTS.max_retries,
+            backoff_base_ns=_DEFAULTS.backoff_base_ns,
+            backoff_max_ns=_DEFAULTS.backoff_max_ns,
+        )
         best = _first(best, iter([replace(best, settings=plain)]), asked)
     for number in list(best.tasks):
         for change in (
