@@ -1,7 +1,8 @@
 """``python -m tools.determinism``: many seeds, twice each, the same digests in every Python here.
 
 Each seed is a search of one schedule with faults. All run twice here, each time in a new process
-under another hash seed, and twice in each Python of ``.venvs`` (``tools/other-pythons`` makes them).
+under another hash seed, and twice in each Python of ``.venvs`` (``tools/other-pythons`` makes
+them).
 """
 
 from __future__ import annotations

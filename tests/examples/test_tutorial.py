@@ -1,4 +1,4 @@
-"""docs/incident.md, block by block: its files are written, its commands run, their output compared."""
+"""docs/incident.md, block by block: files are written, commands run, their output compared."""
 
 from __future__ import annotations
 
