@@ -12,6 +12,7 @@ from simulation.explore.strategies import Pct, RandomChoice, Strategy, Systemati
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import read_token, write_token
 from simulation.testing.bench import Bench, Seen
+from simulation.world.patches import close_world, open_world
 
 __all__ = ["Found", "Schedules", "TapeError", "replay", "search"]
 
@@ -137,16 +138,20 @@ def search(schedules: Schedules, most: int, seed: int, kept: str | None) -> bool
         BaseException: what the test raised under the schedule that was found.
     """
     __tracebackhide__ = True
-    if kept is not None:
-        tape = Tape(read_token(kept)[1])
-        error = schedules.one(tape)
-        if error is not None:
-            schedules.tell(tape, "kept from an earlier run")
-            raise error
-    for strategy, tape in _tapes(seed, most):
-        error = schedules.one(tape)
-        if error is not None:
-            _raise_small(schedules, tape, error, strategy)
+    open_world()  # once, rather than with the pools of each schedule
+    try:
+        if kept is not None:
+            tape = Tape(read_token(kept)[1])
+            error = schedules.one(tape)
+            if error is not None:
+                schedules.tell(tape, "kept from an earlier run")
+                raise error
+        for strategy, tape in _tapes(seed, most):
+            error = schedules.one(tape)
+            if error is not None:
+                _raise_small(schedules, tape, error, strategy)
+    finally:
+        close_world()
     return kept is not None
 
 
