@@ -6,7 +6,8 @@ from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
 from simulation.testing.stories import assert_story
-from simulation.whatif import DishonestError, what_if
+from simulation.whatif.answer import DishonestError
+from simulation.whatif.predict import what_if
 from simulation.world.errors import BlockedOutsideError, DeadlockError, NothingLeftError
 
 __all__ = [

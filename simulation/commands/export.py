@@ -74,7 +74,8 @@ def export(
     """
     from simulation.exports.openmetrics import export_openmetrics  # noqa: PLC0415  # start-up time
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
-    from simulation.whatif import DishonestError, check_names  # noqa: PLC0415  # start-up time
+    from simulation.whatif.answer import DishonestError  # noqa: PLC0415  # start-up time
+    from simulation.whatif.settings import check_names  # noqa: PLC0415  # start-up time
 
     wanted = [(text, parse_changes(text.split(","), "--variant")) for text in variants]
     for _, changes in wanted:

@@ -77,7 +77,7 @@ def replay(
             }
         )
     else:
-        from simulation.render import show_replay  # noqa: PLC0415  # start-up time
+        from simulation.render.replay import show_replay  # noqa: PLC0415  # start-up time
 
         show_replay(console(), found)
     return FINE if found.divergence is None else FAILED
@@ -92,7 +92,9 @@ def _what_if(
     as_json: bool,
 ) -> int:
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
-    from simulation.whatif import DishonestError, check_names, what_if  # noqa: PLC0415
+    from simulation.whatif.answer import DishonestError  # noqa: PLC0415
+    from simulation.whatif.predict import what_if  # noqa: PLC0415
+    from simulation.whatif.settings import check_names  # noqa: PLC0415
 
     wanted = parse_changes(changes)
     check_names(wanted)
@@ -117,7 +119,7 @@ def _what_if(
             }
         )
     elif refusal is None:
-        from simulation.render import show_what_if  # noqa: PLC0415  # start-up time
+        from simulation.render.whatif import show_what_if  # noqa: PLC0415  # start-up time
 
         show_what_if(console(), answer)
     if refusal is not None:

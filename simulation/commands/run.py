@@ -32,10 +32,11 @@ def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) 
     Example:
       python -m simulation run examples/outage.toml --runs 100
     """
-    from simulation.outcome import intervals, measure  # noqa: PLC0415  # start-up time
+    from simulation.outcome import measure  # noqa: PLC0415  # start-up time
     from simulation.scenario import read_scenario  # noqa: PLC0415  # start-up time
     from simulation.simulate import simulate  # noqa: PLC0415  # start-up time
-    from simulation.whatif import DEFAULT_RUNS  # noqa: PLC0415  # start-up time
+    from simulation.statistics.intervals import intervals  # noqa: PLC0415  # start-up time
+    from simulation.whatif.predict import DEFAULT_RUNS  # noqa: PLC0415  # start-up time
 
     read = read_scenario(scenario)
     settings = read.config.core_settings()
@@ -52,7 +53,7 @@ def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) 
         if as_json:
             print_json({**outcome, "runs": wanted, "seed": seed})
         else:
-            from simulation.render import show_outcome  # noqa: PLC0415  # start-up time
+            from simulation.render.whatif import show_outcome  # noqa: PLC0415  # start-up time
 
             show_outcome(console(), outcome, wanted, seed, random=read.workload.random)
     if unfinished and not force:

@@ -8,7 +8,7 @@ from typing import Any
 from runtime.config import seconds_to_ns
 from runtime.journal import read_journal
 from simulation.replay import replay
-from simulation.whatif import variant, what_if
+from simulation.whatif.predict import variant, what_if
 from telemetry.openmetrics import RecordedRun, openmetrics
 
 __all__ = ["export_openmetrics"]

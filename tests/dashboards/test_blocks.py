@@ -17,7 +17,7 @@ from runtime import WorkerPoolConfig
 from runtime.core.records import FinishTask
 from runtime.journal import read_journal
 from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool
-from simulation.whatif import variant
+from simulation.whatif.predict import variant
 from tests.dashboards.prometheus import Server, promtool, running
 from tests.dashboards.queries import NAMES, asked, expressions, variables
 

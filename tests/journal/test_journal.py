@@ -21,7 +21,8 @@ from runtime import JournalTo, WorkerPool, WorkerPoolConfig
 from runtime.journal import JournalError, Seal, read_journal
 from simulation import Fails, Modelled, SimulatedWorkerPool
 from simulation.replay import replay
-from simulation.whatif import DishonestError, what_if
+from simulation.whatif.answer import DishonestError
+from simulation.whatif.predict import what_if
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -10,8 +10,11 @@ import pytest
 from runtime import TaskCancelledError, WorkerPoolConfig, current_attempt
 from runtime.journal import Journal, read_journal
 from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool
-from simulation.outcome import MEASURES, Interval, intervals
-from simulation.whatif import DishonestError, WhatIf, changed_settings, what_if
+from simulation.outcome import MEASURES
+from simulation.statistics.intervals import Interval, intervals
+from simulation.whatif.answer import DishonestError, WhatIf
+from simulation.whatif.predict import what_if
+from simulation.whatif.settings import changed_settings
 
 
 def record(
@@ -178,8 +181,8 @@ def test_a_recording_that_is_not_reproduced_is_refused(tmp_path: Path) -> None:
     journal = read_journal(path)
     import msgspec
 
-    from simulation import whatif as module
-    from simulation.recorded import read_recording
+    from simulation.recording.read import read_recording
+    from simulation.whatif import predict as module
 
     recording = read_recording(journal)
     recording.done[1, 1] = msgspec.structs.replace(recording.done[1, 1], duration_ns=5 * 10**9)

@@ -9,159 +9,31 @@ are taken pair by pair.
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from runtime import WorkerPoolConfig
 from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
-from simulation.outcome import MEASURES, Interval, intervals, measure
-from simulation.recorded import RecordedWorkload, Recording, read_recording
+from simulation.outcome import MEASURES, measure
+from simulation.recording.read import Recording, read_recording
+from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import simulate
+from simulation.statistics.intervals import intervals
+from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
+from simulation.whatif.settings import changed_settings
 
-__all__ = [
-    "DishonestError",
-    "Fidelity",
-    "WhatIf",
-    "changed_settings",
-    "check_names",
-    "variant",
-    "what_if",
-]
+__all__ = ["variant", "what_if"]
 
 #: Replications where something is random, and the largest error of the unchanged setting.
 DEFAULT_RUNS: Final = 30
 LARGEST_ERROR: Final = 0.10
-
-# Fields of WorkerPoolConfig that a what-if can change, and what the core calls them.
-_CHANGEABLE: Final = {
-    "max_workers": "max_workers",
-    "task_timeout_seconds": "timeout_ns",
-    "max_retries": "max_retries",
-    "backoff_base_seconds": "backoff_base_ns",
-    "backoff_max_seconds": "backoff_max_ns",
-    "jitter": "jitter",
-    "ageing_seconds": "ageing_ns",
-    "max_abandoned_threads": "max_abandoned",
-}
-
-
-class DishonestError(Exception):
-    """A prediction was refused, because the recording does not support it.
-
-    Args:
-        message: what is missing.
-        answer: what it would have been.
-    """
-
-    def __init__(self, message: str, answer: WhatIf) -> None:
-        super().__init__(message)
-        self.answer = answer
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How well the unchanged setting reproduces the recording.
-
-    Args:
-        makespan_error: (simulated - recorded) / recorded.
-        recorded_makespan_seconds: in the recording.
-        simulated_makespan_seconds: simulated under the recorded setting, with its own seed.
-    """
-
-    makespan_error: float
-    recorded_makespan_seconds: float
-    simulated_makespan_seconds: float
-
-
-@dataclass(frozen=True)
-class WhatIf:
-    """The answer to a what-if.
-
-    Args:
-        fidelity: how well the unchanged setting reproduces the recording.
-        baseline: the measures under the recorded setting.
-        variant: the measures under the changed setting.
-        difference: variant minus baseline, run by run.
-        changes: what was changed.
-        runs: replications; 1 where nothing is random.
-        seed: the first of their seeds.
-        drawn_attempts: attempts a run that the recording does not have, so they were drawn.
-        unknown_attempts: attempts of which the recording cannot know how long they take.
-        random: whether another seed would have given another answer.
-    """
-
-    fidelity: Fidelity
-    baseline: dict[str, Interval]
-    variant: dict[str, Interval]
-    difference: dict[str, Interval]
-    changes: dict[str, Any]
-    runs: int
-    seed: int
-    drawn_attempts: float
-    unknown_attempts: int
-    random: bool
-
-
-def check_names(names: Iterable[str]) -> None:
-    """Raise unless these are fields that a what-if can change.
-
-    Args:
-        names: fields of ``WorkerPoolConfig``.
-
-    Raises:
-        ValueError: one is not, with the nearest right name.
-    """
-    for name in names:
-        if name not in _CHANGEABLE:
-            near = difflib.get_close_matches(name, _CHANGEABLE, 1, 0.6)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_CHANGEABLE)}"
-            raise ValueError(f"{name}: no setting that a what-if can change; {hint}")
-
-
-def changed_settings(settings: CoreSettings, changes: Mapping[str, Any]) -> CoreSettings:
-    """Apply changes to a recorded setting.
-
-    Args:
-        settings: as recorded.
-        changes: fields of ``WorkerPoolConfig`` and their new values.
-
-    Returns:
-        The new setting; what was not changed stays exactly as it was.
-
-    Raises:
-        ValueError: an unknown field, with the nearest right name; or a value out of range.
-        TypeError: a value of the wrong type.
-    """
-    check_names(changes)
-
-    def seconds(ns: int | None) -> float | None:
-        return None if ns is None else ns / 1e9
-
-    # the configuration's own checks hold for the changed setting as a whole
-    config = WorkerPoolConfig(
-        max_workers=settings.max_workers,
-        task_timeout_seconds=seconds(settings.timeout_ns),
-        max_retries=settings.max_retries,
-        backoff_base_seconds=settings.backoff_base_ns / 1e9,
-        backoff_max_seconds=settings.backoff_max_ns / 1e9,
-        jitter=settings.jitter,
-        ageing_seconds=seconds(settings.ageing_ns),
-        max_abandoned_threads=settings.max_abandoned,
-        seed=settings.seed,
-    ).replace(**changes)
-    new = config.core_settings()
-    return msgspec.structs.replace(
-        settings, **{_CHANGEABLE[name]: getattr(new, _CHANGEABLE[name]) for name in changes}
-    )
 
 
 def what_if(

@@ -1,0 +1,1 @@
+"""What a journal tells of the work, and that work as a workload."""

@@ -1,0 +1,1 @@
+"""Questions to a recorded run: what would another setting have made of the same work?"""
