@@ -213,6 +213,8 @@ def _run(
             return
         if marker is None or config.pluginmanager.hasplugin(_SECOND):
             schedules.plainly()
+            if kept is not None:  # it is marked no longer
+                item.user_properties.append(("sim_kept", "passed"))
         elif s.search(schedules, config.getoption("--sim-schedules") or most, bench.seed, kept):
             item.user_properties.append(("sim_kept", "passed"))
     except s.TapeError as error:
@@ -267,7 +269,13 @@ def pytest_runtest_makereport(
     """Say with a failure under which schedule it was, and how to run that again."""
     report = yield
     found: Found | None = item.stash.get(_FOUND, None)
-    if found is None or call.when != "call" or not report.failed:
+    if call.when != "call" or not report.failed:
+        return report
+    if found is None:
+        seed = dict(item.user_properties).get("sim_seed")
+        if seed is not None:  # of a pool that was made within a coroutine, or asked for late
+            again = f"pytest {shlex.quote(_from_here(item))} --sim-seed {seed}"
+            report.sections.append(("simulation", f"seed {seed}; again:\n  {again}"))
         return report
     report.user_properties.append(("sim_token", found.token))
     again = f"pytest {shlex.quote(_from_here(item))} --sim-replay {found.token}"
@@ -314,7 +322,8 @@ def _arguments(config: pytest.Config) -> list[str]:
         given += ["-o", name]
     for name in option("pythonwarnings") or ():
         given += ["-W", name]
-    given += ["-p", _SECOND, "-p", "no:cacheprovider", "--sim-audit=off"]
+    # without addopts: a report or a cache that they name is the first process's alone
+    given += ["-o", "addopts=", "-p", _SECOND, "-p", "no:cacheprovider", "--sim-audit=off"]
     given += [f"--sim-seed={option('--sim-seed')}"]
     given += ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
     given += ["--no-cov"] if config.pluginmanager.hasplugin("_cov") else []

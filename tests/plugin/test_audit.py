@@ -164,3 +164,21 @@ def test_a_suite_that_uses_no_pool_starts_no_process(suite: pytest.Pytester) -> 
         """
     )
     suite.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_reports_and_folders_are_the_first_processs(suite: pytest.Pytester) -> None:
+    suite.makeini("[pytest]\naddopts = --junitxml=report.xml --basetemp=here -n1\n")
+    suite.makepyfile(
+        """
+        import os
+        def test_it(simulated_pool, tmp_path):
+            second = "TWINCLOCK_AUDIT_FDS" in os.environ
+            assert ("here" in str(tmp_path)) != second
+            simulated_pool().submit_task("t", int)
+        """
+    )
+    result = run(suite, audit="on")
+    result.assert_outcomes(passed=1)
+    assert "determinism audit" not in result.stdout.str()
+    report = (suite.path / "report.xml").read_text()
+    assert 'tests="1"' in report

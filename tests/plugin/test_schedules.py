@@ -213,3 +213,71 @@ def test_schedules_are_of_the_virtual_clock_only(suite: pytest.Pytester) -> None
         """
     )
     run(suite).assert_outcomes(passed=3)
+
+
+def test_methods_classes_and_late_fixtures(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import pytest
+        ran = []
+
+        class TestIt:
+            @pytest.mark.schedules(7)
+            @pytest.mark.parametrize("number", [1, 2])
+            def test_method(self, simulated_pool, number, tmp_path):
+                ran.append(number)
+                pool = simulated_pool(max_workers=2)
+                for n in range(3):
+                    pool.submit_task("n", int)
+                pool.wait_for_all()
+
+        def test_counts():
+            assert ran == [1] * 7 + [2] * 7
+
+        def test_late(request):
+            request.getfixturevalue("simulated_pool")()
+            assert 0
+        """
+    )
+    result = run(suite, "-s", "--sim-seed=5")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["seed 5; again:", "  pytest test_*::test_late --sim-seed 5"])
+
+
+def test_what_blocks_or_takes_long_is_not_made_small(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import threading, time
+        import pytest
+
+        @pytest.mark.schedules(50)
+        def test_it(simulated_pool):
+            pool = simulated_pool(max_workers=2, watchdog_seconds=0.1)
+            lock, first = threading.Lock(), []
+
+            def task(number):
+                with lock:
+                    first.append(number)
+                if first[0] == 2:
+                    raise pytest.fail.Exception("Timeout (>1.0s) from pytest-timeout.")
+
+            tasks = [pool.submit_task("t", task, (number,), max_retries=0) for number in (1, 2)]
+            for result in pool.wait_for_all():
+                if result.error is not None:
+                    raise result.error.__cause__
+        """
+    )
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["seed 0, token tc1-*, and not made small: *"])
+
+
+def test_a_kept_failure_of_a_test_that_is_not_marked_any_more_is_forgotten(
+    suite: pytest.Pytester,
+) -> None:
+    path = suite.makepyfile(_RACE)
+    run(suite, cache=True).assert_outcomes(failed=1)
+    path.write_text(_RACE.replace("@pytest.mark.schedules(200)", ""))
+    run(suite, cache=True).assert_outcomes(passed=1)
+    path.write_text(_RACE)
+    run(suite, "--sim-schedules=1", cache=True).assert_outcomes(passed=1)
