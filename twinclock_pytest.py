@@ -163,7 +163,6 @@ def worker_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., Worker
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Run a test that uses simulated pools under its schedules, and audit it."""
-    __tracebackhide__ = True
     bench = pyfuncitem.stash.get(_BENCH, None)
     marker = pyfuncitem.get_closest_marker("schedules")
     original = pyfuncitem.obj
@@ -171,6 +170,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         if marker is not None and "worker_pool" not in pyfuncitem.fixturenames:
             pytest.fail("schedules: the test must take simulated_pool", pytrace=False)
         return (yield)
+    if bench.pools and marker is not None:
+        pytest.fail(
+            "schedules: a fixture has made the pool already, and each schedule needs its own: "
+            "make it in the test, with simulated_pool(...)",
+            pytrace=False,
+        )
     if inspect.iscoroutinefunction(original):
         return (yield)
 
@@ -208,14 +213,19 @@ def _run(
             return
         if marker is None or config.pluginmanager.hasplugin(_SECOND):
             schedules.plainly()
+            if kept is not None:  # it is marked no longer
+                item.user_properties.append(("sim_kept", "passed"))
         elif s.search(schedules, config.getoption("--sim-schedules") or most, bench.seed, kept):
             item.user_properties.append(("sim_kept", "passed"))
     except s.TapeError as error:
-        pytest.fail(f"--sim-replay: {error}", pytrace=False)
+        misfit = str(error)
+    else:
+        _check_again(item, schedules)
+        return
     finally:
         if schedules.found is not None:
             item.stash[_FOUND] = schedules.found
-    _check_again(item, schedules)
+    pytest.fail(f"--sim-replay: {misfit}", pytrace=False)
 
 
 def _forget_output(config: pytest.Config) -> None:
@@ -240,14 +250,16 @@ def _marked(marker: pytest.Mark | None) -> tuple[int, frozenset[str]]:
     faults = given.pop("faults", ("order",))
     number = marker.args[0] if len(marker.args) == 1 else given.pop("n", None)
     if given or len(marker.args) > 1 or type(number) is not int or number < 1:
+        told = ", ".join(repr(argument) for argument in marker.args)
         pytest.fail(
-            f"schedules{marker.args!r}: give one whole number, 1 or more, and perhaps faults=",
+            f"schedules({told}): give one whole number, 1 or more, and perhaps faults=",
             pytrace=False,
         )
     try:
         return number, check_faults([faults] if isinstance(faults, str) else faults)
     except ValueError as error:
-        pytest.fail(f"schedules: {error}", pytrace=False)
+        message = str(error)
+    pytest.fail(f"schedules: {message}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -257,7 +269,13 @@ def pytest_runtest_makereport(
     """Say with a failure under which schedule it was, and how to run that again."""
     report = yield
     found: Found | None = item.stash.get(_FOUND, None)
-    if found is None or call.when != "call" or not report.failed:
+    if call.when != "call" or not report.failed:
+        return report
+    if found is None:
+        seed = dict(item.user_properties).get("sim_seed")
+        if seed is not None:  # of a pool that was made within a coroutine, or asked for late
+            again = f"pytest {shlex.quote(_from_here(item))} --sim-seed {seed}"
+            report.sections.append(("simulation", f"seed {seed}; again:\n  {again}"))
         return report
     report.user_properties.append(("sim_token", found.token))
     again = f"pytest {shlex.quote(_from_here(item))} --sim-replay {found.token}"
@@ -304,7 +322,8 @@ def _arguments(config: pytest.Config) -> list[str]:
         given += ["-o", name]
     for name in option("pythonwarnings") or ():
         given += ["-W", name]
-    given += ["-p", _SECOND, "-p", "no:cacheprovider", "--sim-audit=off"]
+    # without addopts: a report or a cache that they name is the first process's alone
+    given += ["-o", "addopts=", "-p", _SECOND, "-p", "no:cacheprovider", "--sim-audit=off"]
     given += [f"--sim-seed={option('--sim-seed')}"]
     given += ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
     given += ["--no-cov"] if config.pluginmanager.hasplugin("_cov") else []

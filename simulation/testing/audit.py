@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ __all__ = [
 
 FDS: Final = "TWINCLOCK_AUDIT_FDS"
 _PATIENCE_SECONDS: Final = 60.0
+_NOT_PASSED_ON: Final = ("PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "COV_CORE_")
 _HASH_SEEDS: Final = ("1", "2")
 
 
@@ -101,8 +103,9 @@ class Audit:
             return
         ours, theirs = os.pipe(), os.pipe()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end
+        self._temporary = tempfile.mkdtemp(prefix="twinclock-audit-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *self._arguments],
+            [sys.executable, "-m", "pytest", f"--basetemp={self._temporary}", *self._arguments],
             cwd=self._folder,
             env=_environment(f"{ours[0]},{theirs[1]}"),
             stdin=subprocess.DEVNULL,
@@ -185,6 +188,7 @@ class Audit:
             process.wait()
         os.close(self._from)
         self._errors.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
         self._lost = self._lost or "the second process was ended"
 
 
@@ -192,7 +196,9 @@ def _environment(fds: str) -> Mapping[str, str]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "COV_CORE_"))
+        if not name.startswith(
+            ("PYTEST_XDIST_", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "COV_CORE_")
+        )
     }
     ours = environment.get("PYTHONHASHSEED")
     environment["PYTHONHASHSEED"] = next(seed for seed in _HASH_SEEDS if seed != ours)

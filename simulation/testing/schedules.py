@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -12,11 +13,14 @@ from simulation.explore.strategies import Pct, RandomChoice, Strategy, Systemati
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import read_token, write_token
 from simulation.testing.bench import Bench, Seen
+from simulation.world.errors import BlockedOutsideError
+from simulation.world.patches import close_world, open_world
 
 __all__ = ["Found", "Schedules", "TapeError", "replay", "search"]
 
 _PROBES: Final = 4  # schedules that each strategy has before the next one's turn
 _ALLOWANCE: Final = 300  # runs that may be spent on making a failure small
+_SHRINKING_SECONDS: Final = 20.0  # of real time, likewise
 _DEPARTURES: Final = 2
 
 _NO_FAILURES: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, TapeError)
@@ -95,7 +99,10 @@ class Schedules:
             self.first = bench.seen()
         self._strikes = bench.strikes()
         tape.end()
-        bench.close(error)
+        try:
+            bench.close(error)
+        except Exception as raised:
+            error = error or raised
         return error
 
     def plainly(self) -> None:
@@ -137,16 +144,20 @@ def search(schedules: Schedules, most: int, seed: int, kept: str | None) -> bool
         BaseException: what the test raised under the schedule that was found.
     """
     __tracebackhide__ = True
-    if kept is not None:
-        tape = Tape(read_token(kept)[1])
-        error = schedules.one(tape)
-        if error is not None:
-            schedules.tell(tape, "kept from an earlier run")
-            raise error
-    for strategy, tape in _tapes(seed, most):
-        error = schedules.one(tape)
-        if error is not None:
-            _raise_small(schedules, tape, error, strategy)
+    open_world()  # once, rather than with the pools of each schedule
+    try:
+        if kept is not None:
+            tape = Tape(read_token(kept)[1])
+            error = schedules.one(tape)
+            if error is not None:
+                schedules.tell(tape, "kept from an earlier run")
+                raise error
+        for strategy, tape in _tapes(seed, most):
+            error = schedules.one(tape)
+            if error is not None:
+                _raise_small(schedules, tape, error, strategy)
+    finally:
+        close_world()
     return kept is not None
 
 
@@ -176,15 +187,22 @@ def _raise_small(schedules: Schedules, tape: Tape, error: BaseException, strateg
     if not departures(tape.values):
         schedules.tell(tape, "the ordinary schedule")
         raise error
+    found = f"found after {after} schedule{'s' if after > 1 else ''} by the {strategy} strategy"
+    if isinstance(error, BlockedOutsideError) or "pytest-timeout" in str(error):
+        schedules.tell(tape, f"{found}, and not made small: each run would take as long")
+        raise error
+
+    until = time.monotonic() + _SHRINKING_SECONDS
 
     def fails(candidate: Tape) -> bool:
+        if time.monotonic() > until:
+            return False
         found = schedules.one(candidate)
         return found is not None and _kind(found) == kind
 
     values = shrink(tape.values, fails, _ALLOWANCE)
     small = Tape(values)
     again = schedules.one(small)
-    found = f"found after {after} schedule{'s' if after > 1 else ''} by the {strategy} strategy"
     if again is None or _kind(again) != kind:
         schedules.tell(tape, f"{found}, but not seen again: the test is not deterministic")
         raise error

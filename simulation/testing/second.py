@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
@@ -23,6 +24,8 @@ _seen: list[Seen] = []
 _random: list[bool] = []
 _reports: list[pytest.TestReport] = []
 _watcher: Final = Watcher()
+#: The test functions that were watched already: it trebles a run, and parameters change no alias.
+_watched: Final[set[str]] = set()
 _stirring: Final = random.Random(4711)
 
 
@@ -47,13 +50,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     source, to = (int(fd) for fd in os.environ[FDS].split(","))
     gc.set_threshold(*_THRESHOLDS)
     known: dict[str, pytest.Item] = {}
-    with _watcher:
-        while True:
-            try:
-                question = msgspec.json.decode(receive(source), type=Question)
-            except EOFError:
-                return True
-            send(to, msgspec.json.encode(_answer(session, question, known)))
+    while True:
+        try:
+            question = msgspec.json.decode(receive(source), type=Question)
+        except EOFError:
+            return True
+        send(to, msgspec.json.encode(_answer(session, question, known)))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -86,8 +88,12 @@ def _answer(session: pytest.Session, question: Question, known: dict[str, pytest
     for kept in (_seen, _random, _reports):
         kept.clear()
     _watcher.found.clear()
+    function = question.test.partition("[")[0]
+    watching = _watcher if function not in _watched else contextlib.nullcontext()
+    _watched.add(function)
     junk = _stir()
-    session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    with watching:
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
     del junk
     outcome, message = "passed", ""
     for report in _reports:

@@ -98,8 +98,13 @@ def _compare(expected: Sequence[_Expected], told: Sequence[Sentence]) -> tuple[l
             cost[i][j] = min((price for price, *_ in _ways(expected, told, cost, i, j)), default=0)
     lines: list[str] = []
     i = j = 0
+    mark = ""
     while i < rows or j < columns:
-        _, mark, i_next, j_next = min(_ways(expected, told, cost, i, j), key=lambda way: way[0])
+        ways = _ways(expected, told, cost, i, j)
+        least = min(price for price, *_ in ways)
+        best = [way for way in ways if way[0] == least]
+        # what was expected and what happened instead stand beside each other
+        _, mark, i_next, j_next = next((w for w in best if mark == "-" and w[1] == "+"), best[0])
         if j_next > j:
             lines.append(f"{mark}{told[j].line()}")
         elif expected[i] is not ...:

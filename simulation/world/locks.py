@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from _thread import LockType, allocate_lock, get_ident
 from _thread import RLock as _RealRLock
 from collections import deque
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal
 from runtime.config import seconds_to_ns
 from simulation.world.carriers import carried
 from simulation.world.errors import DeadlockError, WorldEnded
-from simulation.world.strands import Strand, current, owned_by
+from simulation.world.strands import Strand, World, current, owned_by, where
 
 __all__ = ["HybridLock", "HybridRLock", "Lock", "new_lock", "new_rlock"]
 
@@ -90,15 +91,31 @@ class HybridLock:
             if until is not None:
                 return False
         if worlds:
-            # a thread of the real world may still let go of it, if there is any
-            if any_real_thread() and self._take(max(w.watchdog_seconds for w in worlds)):
-                return True
-            stories = "; ".join(story for world in worlds for story in world.stories())
-            raise DeadlockError(
-                f"deadlock: the pool's own thread waits for {self.told()}, and nothing is left to "
-                f"happen{': ' if stories else ''}{stories}"
-            )
+            self._wait_for_the_real_world(worlds)
+            return True
         return self._take(timeout)
+
+    def _wait_for_the_real_world(self, worlds: list[World]) -> None:
+        """Nothing is left in virtual time: at most a thread of the real world may let go of it.
+
+        Raises:
+            DeadlockError: there is none, or it has not done so for as long as a watchdog waits.
+        """
+        patience = max(world.watchdog_seconds for world in worlds)
+        real = real_threads()
+        if real and self._take(patience):
+            return
+        stories = "; ".join(story for world in worlds for story in world.stories())
+        waited = f"the pool's own thread waits for {self.told()} at {where(sys._getframe())}"
+        nothing = f"nothing is left to happen in virtual time{f' ({stories})' if stories else ''}"
+        if not real:
+            raise DeadlockError(f"deadlock: {waited}, and {nothing}")
+        others = "; ".join(f"{name} at {line}" for name, line in real.items())
+        raise DeadlockError(
+            f"{waited}; {nothing}, and no real thread has let go of it for {patience:g} s. If one "
+            f"of these is to ({others}), join it first, wait with a timeout, or raise the pool's "
+            f"watchdog_seconds=; if none is, this is a deadlock"
+        )
 
     def _take(self, timeout: float) -> bool:
         """Take it as a thread of the real world does."""
@@ -218,10 +235,15 @@ class HybridRLock:
         return f"<{state} {type(self).__name__} count={self._count} at {id(self):#x}>"
 
 
-def any_real_thread() -> bool:
-    """Whether any thread but the caller's is outside the simulated pools."""
+def real_threads() -> dict[str, str]:
+    """The threads outside the simulated pools, but for the caller's, and where each stands."""
     me = get_ident()
-    return any(ident != me and ident not in carried for ident in sys._current_frames())
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return {
+        repr(names.get(ident, f"thread {ident}")): where(frame)
+        for ident, frame in sys._current_frames().items()
+        if ident != me and ident not in carried
+    }
 
 
 def new_lock() -> Any:

@@ -16,7 +16,7 @@ from simulation.world.carriers import Carrier, ThreadCarrier, carried
 from simulation.world.errors import BlockedOutsideError, WorldEnded
 from simulation.world.loop import StrandClock
 
-__all__ = ["Strand", "World", "current", "owned_by"]
+__all__ = ["Strand", "World", "current", "owned_by", "where"]
 
 _HERE: Final = os.path.dirname(__file__)
 _STDLIB: Final = os.path.dirname(os.__file__)
