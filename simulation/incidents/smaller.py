@@ -24,12 +24,12 @@ __all__ = ["smaller"]
 
 _DEFAULTS: Final = WorkerPoolConfig().core_settings()
 _SECOND: Final = 1_000_000_000
-_TRIES: Final = 3_000
+_ALLOWANCE: Final = 400_000  # tasks run in all tries: half a minute at most
 _GUESSES: Final = 200
 
 
 def smaller(
-    whole: Incident, shows: Shows, backoffs_ns: Sequence[int] = (), allowance: int = _TRIES
+    whole: Incident, shows: Shows, backoffs_ns: Sequence[int] = (), allowance: int = _ALLOWANCE
 ) -> Incident | None:
     """Make an incident small.
 
@@ -38,7 +38,7 @@ def smaller(
         shows: whether an incident still shows what is to be kept.
         backoffs_ns: those that the target had. Jitter is keyed by a task's number, so that taking
             a task away deals new luck to all; where there was any, these are tried in its place.
-        allowance: how often it may be asked.
+        allowance: how many tasks may be run in all tries together; what is left then is the answer.
 
     Returns:
         A small one, ``None`` where not even the whole shows it.
@@ -47,8 +47,10 @@ def smaller(
 
     def asked(incident: Incident) -> bool:
         nonlocal left
-        left -= 1
-        return left >= 0 and shows(incident)
+        if left <= 0:
+            return False
+        left -= len(incident.tasks)
+        return shows(incident)
 
     wholes = [replace(whole, settings=settings) for settings in _settings(whole, backoffs_ns)]
     best = next((few for one in wholes for few in _few(one) if asked(few)), None)
