@@ -118,7 +118,10 @@ def _cut_lines(data: bytes, luck: Luck) -> bytes:
 def _splice(data: bytes, luck: Luck) -> bytes:
     """The head of one and the tail of another run of the same pool."""
     lines, other = data.splitlines(keepends=True), sample_journal(luck(1, 3)).splitlines(True)
-    return b"".join(lines[: luck(0, len(lines))] + other[luck(0, len(other)) :])
+    if not lines:
+        return data
+    kept = luck(1, len(lines))  # never the whole of the other: that would be no damage
+    return b"".join(lines[:kept] + other[luck(1, len(other) - 1) :])
 
 
 def _twice(data: bytes, luck: Luck) -> bytes:

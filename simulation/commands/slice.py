@@ -21,8 +21,11 @@ __all__ = ["slice"]
 @click.argument("journal")
 @click.option("--task", required=True, metavar="ID", help="Its id, its number, or its name.")
 @click.option("-o", "--output", required=True, help="The test to write, such as test_incident.py.")
+@click.option(
+    "--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Seed of the test's pool."
+)
 @json_option
-def slice(journal: str, task: str, output: str, as_json: bool) -> int:  # noqa: A001  # its name
+def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int:  # noqa: A001  # its name
     """Write what happened to one task of JOURNAL as a small test on virtual time.
 
     The test keeps for each attempt how it ended, why, and whether it waited long for a worker;
@@ -38,7 +41,7 @@ def slice(journal: str, task: str, output: str, as_json: bool) -> int:  # noqa: 
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
 
     try:
-        made = slice_journal(journal, task)
+        made = slice_journal(journal, task, seed)
     except CannotSliceError as error:
         warn(f"refused: {error}")
         return REFUSED
@@ -54,6 +57,7 @@ def slice(journal: str, task: str, output: str, as_json: bool) -> int:  # noqa: 
                 "recorded": {"tasks": made.recorded_tasks, "attempts": made.recorded_attempts},
                 "kept": {"tasks": made.tasks, "attempts": made.attempts},
                 "plot": made.plot,
+                "seed": seed,
                 "path": output,
             }
         )

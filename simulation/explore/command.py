@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,8 @@ from simulation.explore.search import Report, Target, explore, replay_token
 from simulation.explore.world import World
 
 __all__ = ["as_json", "find_target", "run_command", "show"]
+
+_LITTLE: Final = 20  # less than one new pair for so many that are known is hardly worth while
 
 
 def find_target(text: str) -> Target:
@@ -104,8 +106,8 @@ def show(target: str, report: Report) -> str:
         lines += [f"FAILED  {failure.message}", ""]
     if failure is not None and failure.story:  # what was never seen has no schedule to show
         lines.append(
-            f"shrunk to {failure.departures} departures from the ordinary schedule; found after "
-            f"{failure.found_after} schedules by {failure.strategy}:"
+            f"shrunk to {_count(failure.departures, 'departure')} from the ordinary schedule; "
+            f"found after {_count(failure.found_after, 'schedule')} by {failure.strategy}:"
         )
         lines += [
             *failure.story,
@@ -116,9 +118,14 @@ def show(target: str, report: Report) -> str:
         ]
     elif failure is None:
         lines.append("nothing failed")
-    lines.append(f"{seen.schedules:,} schedules" + (", all there are" if report.exhausted else ""))
+    all_of_them = ", all there are" if report.exhausted else ""
+    lines.append(f"{_count(seen.schedules, 'schedule')}{all_of_them}")
     lines += _coverage(report)
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _coverage(report: Report) -> list[str]:
@@ -131,14 +138,13 @@ def _coverage(report: Report) -> list[str]:
     lines = [f"seen: {curve} (pairs of states, stimuli and decisions)"]
     if report.exhausted or report.failure is not None:
         return lines
-    if not seen.unseen_mass:
-        return [*lines, "more search: in vain, as each of them was seen more than once"]
-    every = round(1 / seen.unseen_mass)
-    missing = max(0, seen.reachable - seen.features)
-    worth = "worth while" if every * 20 <= seen.schedules else "hardly worth while"
+    more = round(seen.unseen_mass * seen.schedules)  # Good and Turing's, for as many again
+    worth = "worth while" if more * _LITTLE >= seen.features else "hardly worth while"
     lines.append(
-        f"more search: {worth}; a new one about every {every:,} schedules, "
-        f"about {max(1, missing)} missing at least"
+        f"more search: {worth}; as many again would show up to about {more} more "
+        f"(at least about {seen.reachable} can be seen)"
+        if more
+        else "more search: in vain, each of them was seen more than once"
     )
     return lines
 

@@ -101,12 +101,14 @@ class Incident(msgspec.Struct, frozen=True):
         tasks: by number.
         stops: in order.
         target: the number of the task whose plot is told.
+        seed: of the pool on which it happens again.
     """
 
     settings: CoreSettings
     tasks: dict[int, Submission]
     stops: tuple[Stop, ...]
     target: int
+    seed: int = 0
 
     def calls(self) -> Iterator[tuple[int, int | Stop]]:
         """What is called, in order: how long after the call before, and the task or the stop."""
@@ -158,7 +160,7 @@ def perform(incident: Incident) -> list[Transition]:
         The transitions of its target until it has ended, as far as it did; none where a task is
         cancelled that is not there yet.
     """
-    with SimulatedWorkerPool(config_of(incident.settings)) as pool:
+    with SimulatedWorkerPool(config_of(incident.settings), incident.seed) as pool:
         ids: dict[int, str] = {}
         for after_ns, what in incident.calls():
             if after_ns:

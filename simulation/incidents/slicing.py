@@ -70,12 +70,14 @@ class Slice(msgspec.Struct, frozen=True):
     source: str
 
 
-def slice_journal(journal: Journal | str | Path, task: str) -> Slice:
+def slice_journal(journal: Journal | str | Path, task: str, seed: int = 0) -> Slice:
     """Make a small test that shows what happened to one task.
 
     Args:
         journal: one that was read, or its path (``-`` for standard input).
         task: the task's id, its number, or its name where only one has it.
+        seed: of the test's pool; it matters where the story needs jitter and the recording's pool
+            had no seed of its own.
 
     Returns:
         The test.
@@ -98,7 +100,7 @@ def slice_journal(journal: Journal | str | Path, task: str) -> Slice:
             f"to keep"
         )
     plot = plot_of(story)
-    whole = _incident(recording, number, journal.records[-1].at)
+    whole = _incident(recording, number, journal.records[-1].at, seed)
 
     def shows(incident: Incident) -> bool:
         told = perform(incident)
@@ -175,7 +177,7 @@ def _story(journal: Journal, number: int) -> Iterator[Transition]:
         yield from (t for t in core.take_transitions() if t.task == number)
 
 
-def _incident(recording: Recording, target: int, last_ns: int) -> Incident:
+def _incident(recording: Recording, target: int, last_ns: int, seed: int) -> Incident:
     """All that was recorded, as calls."""
     tasks: dict[int, Submission] = {}
     stops: list[Stop] = []
@@ -189,7 +191,7 @@ def _incident(recording: Recording, target: int, last_ns: int) -> Incident:
                 stops.append(Stop(at_ns, order))
             case _:  # a drain: what comes after it is refused, and the pool's end drains anyway
                 pass
-    return Incident(recording.settings, tasks, tuple(stops), target)
+    return Incident(recording.settings, tasks, tuple(stops), target, seed)
 
 
 def _submission(

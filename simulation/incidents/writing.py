@@ -54,7 +54,7 @@ def write_test(
         "",
         f"def test_{_identifier(target.name)}() -> None:",
         *_lines(("config = WorkerPoolConfig(", _settings(config_of(incident.settings)), ")"), 1),
-        f"{_INDENT}with SimulatedWorkerPool(config) as pool:",
+        f"{_INDENT}with SimulatedWorkerPool(config, seed={incident.seed}) as pool:",
         *_calls(incident),
         f"{_INDENT * 2}result = pool.get_task_result(task)",
         f"{_INDENT * 2}assert pool.now == {_seconds(told[-1].at_ns)}",

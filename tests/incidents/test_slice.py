@@ -55,7 +55,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("task", "tasks", "attempts", "words"),
     [
-        ("flaky", 1, 2, ["duration=[1, 2]", "a.Busy"]),
+        ("flaky", 1, 2, ["duration=[1, 2]", "a.Busy", "seed=0"]),
         ("hopeless", 1, 2, ["max_retries=1", "Down"]),  # four retries tell no more than one
         ("stuck", 1, 2, ["task_timeout_seconds=5", "[10, 0.5]"]),
         ("late", 2, 0, ["max_workers=1", "deadline=pool.now + 3"]),
