@@ -127,3 +127,11 @@ def test_a_task_lets_go_of_its_arguments(make_pool: MakePool) -> None:
     run(pool, int)  # what an ended task had is dropped with the next decision
     gc.collect()
     assert gone() is None
+
+
+def test_what_cannot_be_changed_stays(make_pool: MakePool) -> None:
+    before = captures.Unchanged.__dict__["nap"], captures.LONG[0]
+    make_pool()
+    assert (captures.Unchanged.__dict__["nap"], captures.LONG[0]) == before
+    with pytest.raises(RuntimeError, match="working outside"):
+        _ = captures.PROXY.anything
