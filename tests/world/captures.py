@@ -154,7 +154,7 @@ class Proxy:
         raise RuntimeError(f"working outside of a request: {name}")
 
 
-PROXY = Proxy()
+PROXIES = [Proxy()]
 
 
 class Stubborn(type):

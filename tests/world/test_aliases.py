@@ -134,4 +134,4 @@ def test_what_cannot_be_changed_stays(make_pool: MakePool) -> None:
     make_pool()
     assert (captures.Unchanged.__dict__["nap"], captures.LONG[0]) == before
     with pytest.raises(RuntimeError, match="working outside"):
-        _ = captures.PROXY.anything
+        _ = captures.PROXIES[0].anything
