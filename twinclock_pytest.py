@@ -31,6 +31,10 @@ _BENCH: Final = pytest.StashKey["Bench"]()
 _FOUND: Final = pytest.StashKey["Found"]()
 _KEPT: Final = pytest.StashKey[dict[str, str]]()
 _AUDIT: Final = pytest.StashKey["Audit"]()
+_FIXTURES_POOL: Final = (
+    "a fixture has made the pool already, and each schedule needs its own: make it in the test, "
+    "with simulated_pool(...)"
+)
 _SECOND: Final = "simulation.testing.second"  # the plugin of the audit's own process
 
 
@@ -130,7 +134,12 @@ def simulated_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., Sim
     """
     from simulation.testing.bench import Bench  # noqa: PLC0415
 
+    token = request.config.getoption("--sim-replay")
     seed: int = request.config.getoption("--sim-seed")
+    if token is not None:
+        from simulation.explore.token import read_token  # noqa: PLC0415
+
+        seed, _ = read_token(token)
     audit = _audit(request.node)
     if audit is not None:
         audit.start()  # it gets ready while the test runs
@@ -171,11 +180,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             pytest.fail("schedules: the test must take simulated_pool", pytrace=False)
         return (yield)
     if bench.pools and marker is not None:
-        pytest.fail(
-            "schedules: a fixture has made the pool already, and each schedule needs its own: "
-            "make it in the test, with simulated_pool(...)",
-            pytrace=False,
-        )
+        pytest.fail(f"schedules: {_FIXTURES_POOL}", pytrace=False)
     if inspect.iscoroutinefunction(original):
         return (yield)
 
@@ -208,8 +213,13 @@ def _run(
         if token is not None:
             from simulation.explore.token import read_token  # noqa: PLC0415
 
-            bench.seed, values = read_token(token)
-            s.replay(schedules, values)
+            _, values = read_token(token)
+            if bench.pools and any(values):
+                pytest.fail(f"--sim-replay: {_FIXTURES_POOL}", pytrace=False)
+            elif marker is None and not any(values):
+                schedules.plainly()
+            else:
+                s.replay(schedules, values)
             return
         if marker is None or config.pluginmanager.hasplugin(_SECOND):
             schedules.plainly()

@@ -125,10 +125,11 @@ class Aliases:
             self._look(value.__self__, depth)
         elif kind is threading.Condition:
             self._condition(value)
-        elif kind is types.SimpleNamespace or (
-            not isinstance(value, type) and kind.__module__.partition(".")[0] not in _CLOSED
-        ):
-            inner = getattr(value, "__dict__", None)
+        elif kind is types.SimpleNamespace or _is_open(kind):
+            try:
+                inner = value.__dict__
+            except Exception:  # a proxy of something that is not there, or no attributes at all
+                return value
             if type(inner) is dict:
                 self._items(inner, depth)
         return value
@@ -183,6 +184,14 @@ class Aliases:
         if new is not old:
             setattr(holder, name, new)
             self._undo.append(lambda: setattr(holder, name, old))
+
+
+def _is_open(kind: type) -> bool:
+    """Whether instances of a class are somebody's own, to be looked into; classes are not."""
+    if issubclass(kind, type):
+        return False
+    module = kind.__module__
+    return isinstance(module, str) and module.partition(".")[0] not in _CLOSED
 
 
 def _put_back(holder: Any, key: Any, old: Any, new: Any) -> Callable[[], None]:

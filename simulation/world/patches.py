@@ -161,10 +161,10 @@ def _scan(names: list[str], aliases: Aliases, *, wrap: bool) -> None:
             new = aliases.stand_in(value)
             if new is not value:
                 _set(module, name, value, new)
-            elif isinstance(value, type):
+            elif issubclass(type(value), type):  # isinstance would ask a proxy what it stands for
                 if value.__module__ == module_name:
                     _scan_attributes(value, aliases)
-            elif isinstance(value, types.FunctionType):
+            elif type(value) is types.FunctionType:
                 if value.__module__ == module_name:
                     aliases.mended(value)
             elif name.startswith("__"):
@@ -188,7 +188,7 @@ def _scan_attributes(kind: type, aliases: Aliases) -> None:
         try:
             setattr(kind, name, staticmethod(new) if inner is not value else new)
             _undo.append(_setter(kind, name, value))
-        except (AttributeError, TypeError):  # a class that cannot be changed
+        except Exception:  # a class that cannot be changed, whatever its metaclass says to it
             continue
 
 

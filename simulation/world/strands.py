@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import simpy
 
-from simulation.world.carriers import Carrier, ThreadCarrier, carried
+from simulation.world.carriers import Carrier, ThreadCarrier, carried, owners
 from simulation.world.errors import BlockedOutsideError, WorldEnded
 from simulation.world.loop import StrandClock
 
@@ -318,10 +318,6 @@ def where(frame: FrameType | None) -> str:
     if frame is None:
         return "an unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-
-
-#: The worlds that a thread opened and has not closed, by the thread's identity.
-owners: Final[dict[int, list[World]]] = {}
 
 
 def owned_by(ident: int) -> list[World]:

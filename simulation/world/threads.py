@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final
 
 from simulation.world.aliases import adopt
-from simulation.world.carriers import starting
 from simulation.world.errors import WorldEnded
 from simulation.world.locks import HybridLock
 from simulation.world.strands import Strand, current, owned_by
@@ -114,10 +113,8 @@ def _started_outside(function: Callable[..., object]) -> None:
 
 def _note_escape(thread: Any) -> None:
     """Note a real thread that the owner of a pool started, for the audit to point at."""
-    ident = _thread.get_ident()
-    if ident not in starting:
-        for world in owned_by(ident):
-            world.escaped.append(getattr(thread, "name", "a thread"))
+    for world in owned_by(_thread.get_ident()):
+        world.escaped.append(getattr(thread, "name", "a thread"))
 
 
 def _tell(hook: Callable[[Any], None], thread: Any) -> None:

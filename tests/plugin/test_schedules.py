@@ -281,3 +281,28 @@ def test_a_kept_failure_of_a_test_that_is_not_marked_any_more_is_forgotten(
     run(suite, cache=True).assert_outcomes(passed=1)
     path.write_text(_RACE)
     run(suite, "--sim-schedules=1", cache=True).assert_outcomes(passed=1)
+
+
+def test_a_replay_has_the_tokens_seed_wherever_the_pool_is_made(suite: pytest.Pytester) -> None:
+    from simulation.explore.token import write_token
+
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def pool(simulated_pool):
+            return simulated_pool()
+
+        def test_fixture(pool):
+            assert pool.config.seed == 5
+            assert pool.get_task_result(pool.submit_task("t", int)).success
+
+        def test_own(simulated_pool):
+            assert simulated_pool().config.seed == 5
+        """
+    )
+    run(suite, "--sim-replay", write_token(5, [])).assert_outcomes(passed=2)
+    result = run(suite, "--sim-replay", write_token(5, [1]))
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["--sim-replay: a fixture has made the pool already, *"])

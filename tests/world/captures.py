@@ -146,6 +146,35 @@ class Callable_:
 
 by_callable = Callable_()
 
+
+class Proxy:
+    """Stands for what is not there: everything that is asked of it raises."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"working outside of a request: {name}")
+
+
+PROXIES = [Proxy()]
+
+
+class Stubborn(type):
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise RuntimeError("not to be changed")
+
+
+class Unchanged(metaclass=Stubborn):
+    nap = time.sleep
+
+
+CYCLE: dict[str, Any] = {"nap": [time.sleep]}
+CYCLE["self"] = [*CYCLE["nap"][:1], CYCLE]
+LONG = [time.sleep] * 201
+
+
+def by_cycle() -> None:
+    CYCLE["self"][1]["nap"][0](SECONDS)
+
+
 SLEEPS: dict[str, Callable[[], Any]] = {
     name: value for name, value in list(globals().items()) if name.startswith("by_")
 }

@@ -6,10 +6,12 @@ import functools
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from simulation.testing.captured import Watcher
 from tests.world import captures
 from tests.world.captures import CLOCKS, SECONDS, SLEEPS, WAITS
 from tests.world.conftest import MakePool
@@ -127,3 +129,43 @@ def test_a_task_lets_go_of_its_arguments(make_pool: MakePool) -> None:
     run(pool, int)  # what an ended task had is dropped with the next decision
     gc.collect()
     assert gone() is None
+
+
+def test_what_cannot_be_changed_stays(make_pool: MakePool) -> None:
+    before = captures.Unchanged.__dict__["nap"], captures.LONG[0]
+    make_pool()
+    assert (captures.Unchanged.__dict__["nap"], captures.LONG[0]) == before
+    with pytest.raises(RuntimeError, match="working outside"):
+        _ = captures.PROXIES[0].anything
+
+
+class Slotted:
+    __slots__ = ("nap", "now")
+
+
+class Dates(datetime):
+    pass
+
+
+HIDDEN = Slotted()
+HIDDEN.nap, HIDDEN.now = time.sleep, time.monotonic
+
+
+def test_what_is_not_found_is_seen_by_the_audits_watcher(make_pool: MakePool) -> None:
+    def task() -> None:
+        time.sleep(5)
+        HIDDEN.nap(0.001)
+        HIDDEN.now()
+        Dates.now()
+        time.monotonic()
+        datetime.now()
+
+    watcher = Watcher()
+    with watcher:
+        pool = make_pool()
+        run(pool, task)
+        HIDDEN.nap(0)  # whoever is no task may
+        pool.shutdown()
+    found = [line.partition(", the real one, at ") for line in watcher.found]
+    assert [what for what, _, _ in found] == ["time.sleep", "time.monotonic", "Dates.now"]
+    assert all("test_aliases.py:" in where and " in task" in where for _, _, where in found)
