@@ -15,7 +15,9 @@ import pytest
 
 from runtime import WorkerPoolConfig, current_attempt
 from runtime.core.states import Cause
+from runtime.journal import Journal
 from simulation import Fails, Modelled, World, explore, replay_token
+from simulation.explore import journals
 from simulation.explore.coverage import Coverage
 from simulation.explore.faults import FAULTS, OF_FUNCTIONS, Menu
 from simulation.explore.properties import Broken
@@ -306,6 +308,20 @@ def test_each_fault_strikes_and_changes_what_is_told(fault: str) -> None:
     # a second telling is refused, so that nothing may change, and that is verified in the world;
     # what becomes of the journal is none of the core's business
     assert (changed > 0) != (fault in {"twice", "journal_cut", "journal_flip", "disk_full"})
+
+
+@pytest.mark.parametrize("fault", ["journal_cut", "journal_flip", "disk_full"])
+def test_a_reader_that_believes_a_damaged_journal_is_found(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def believe(name: str, data: bytes) -> Journal:
+        return Journal(name, None, [], complete=True, digest="")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journals, "parse_journal", believe)
+    found = explore(scenarios.two, 60, faults=[fault]).failure
+    assert found is not None
+    assert found.name == "a damaged journal never passes for the truth"
+    assert found.departures == 1
 
 
 def test_no_fault_breaks_the_core() -> None:
