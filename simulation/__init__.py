@@ -7,7 +7,9 @@ from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
 from simulation.testing.stories import assert_story
 from simulation.whatif.answer import DishonestError
+from simulation.whatif.forecast import Forecast, forecast
 from simulation.whatif.predict import what_if
+from simulation.whatif.sweep import sweep
 from simulation.world.errors import BlockedOutsideError, DeadlockError, NothingLeftError
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Empirical",
     "Exponential",
     "Fails",
+    "Forecast",
     "LogNormal",
     "Modelled",
     "NondeterminismError",
@@ -27,7 +30,9 @@ __all__ = [
     "World",
     "assert_story",
     "explore",
+    "forecast",
     "replay",
     "replay_token",
+    "sweep",
     "what_if",
 ]

@@ -18,11 +18,24 @@ import click
 
 from runtime.journal import JournalError
 from simulation.commands.common import BAD_INPUT, FINE, warn
+from simulation.whatif.parallel import WorkerLostError
 
 __all__ = ["main"]
 
 #: The commands, each the function of its name in ``simulation.commands.NAME``, as help lists them.
-_COMMANDS: Final = ("replay", "run", "export", "explore", "slice")
+_COMMANDS: Final = (
+    "replay",
+    "run",
+    "sweep",
+    "recommend",
+    "gate",
+    "backtest",
+    "fit",
+    "export",
+    "explore",
+    "slice",
+    "calibrate",
+)
 
 
 class _Commands(click.Group):
@@ -98,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             raise
         warn(f"error: {error.name} is needed for intervals: pip install 'twinclock[whatif]'")
         code = BAD_INPUT
-    except (JournalError, ValueError, TypeError) as error:
+    except (JournalError, WorkerLostError, ValueError, TypeError) as error:
         warn(f"error: {error}")
         code = BAD_INPUT
     sys.exit(code or FINE)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import simpy
 
@@ -31,7 +31,7 @@ from runtime.core.records import (
     TimeElapsed,
 )
 
-__all__ = ["Arrival", "VirtualClock"]
+__all__ = ["NEVER", "Arrival", "Timed", "VirtualClock"]
 
 #: An instant in nanoseconds and what happens then: a submission, a cancel, an abort, a drain.
 Arrival = tuple[int, SimultaneousPart]
@@ -39,6 +39,19 @@ Arrival = tuple[int, SimultaneousPart]
 NEVER: Final = 1 << 63
 _INFINITY: Final = float("inf")
 _NO_ARRIVAL: Final[Arrival] = (NEVER, AbortRequested())
+
+
+class Timed(Protocol):
+    """Something that has timers of its own.
+
+    Attributes:
+        next_at_ns: when it next has something to do; ``NEVER`` for not at all.
+    """
+
+    next_at_ns: int
+
+    def advance(self, now_ns: int) -> None:
+        """Do what is due now."""
 
 
 class VirtualClock:
@@ -65,11 +78,11 @@ class VirtualClock:
         self._core = core
         self._decide = decide
         self._carry_out = carry_out
-        self._env = simpy.Environment(initial_time=0)
+        self._env: Any = simpy.Environment(initial_time=0)
         self._event_at = NEVER  # of the next SimPy event
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
-        self._arrivals = iter(()) if arrivals is None else arrivals
+        self._arrivals: Iterator[Arrival] = iter(()) if arrivals is None else arrivals
         self._next_arrival = next(self._arrivals, _NO_ARRIVAL)
         self._gathered: list[tuple[Stimulus, Any]] = []
         self._wake_at = NEVER
@@ -89,6 +102,20 @@ class VirtualClock:
         self._count = count = self._count + 1
         heappush(self._ends, (at_ns, count, stimulus, payload))
 
+    def arrive_at(self, at_ns: int, part: SimultaneousPart) -> None:
+        """Let something arrive that was not known when the clock was made.
+
+        It is decided on like any arrival: after what else happens at its instant, and after the
+        arrivals of that instant that were known before it.
+
+        Args:
+            at_ns: when, in nanoseconds, now or later.
+            part: what arrives.
+        """
+        if not isinstance(self._arrivals, _Late):
+            self._arrivals = _Late(self._next_arrival, self._arrivals)
+        self._next_arrival = self._arrivals.add(at_ns, part)
+
     def at(self, after_ns: int, callback: Callable[[Any], None], value: Any = None) -> None:
         """Call back after a while.
 
@@ -102,6 +129,20 @@ class VirtualClock:
         timeout = env.timeout(at - env.now, value)
         timeout.callbacks.append(callback)
         self._event_at = min(self._event_at, at)
+
+    def drive(self, timed: Timed) -> None:
+        """Let something that has timers of its own go on with this clock.
+
+        Args:
+            timed: what. Whenever its next instant has changed other than by ``advance``,
+                ``look_again`` is to be called.
+        """
+        self._env = _Both(self._env, timed)
+        self._look_at_events()
+
+    def look_again(self) -> None:
+        """Take note that what this clock drives has another next instant."""
+        self._look_at_events()
 
     def settle(self) -> None:
         """Let the core decide on what has happened at this instant."""
@@ -166,8 +207,8 @@ class VirtualClock:
         self.settle()
         stimulus: Stimulus
         payload: Any
-        arrives_at, arriving = self._next_arrival
         while done is None or not done():
+            arrives_at, arriving = self._next_arrival
             if until_ns is not None and self.now >= until_ns:
                 return False
             instant = self._event_at
@@ -176,7 +217,7 @@ class VirtualClock:
             if arrives_at < instant:  # else it comes after the others
                 self.now = instant = arrives_at
                 stimulus, payload = arriving, None
-                self._next_arrival = arrives_at, arriving = next(self._arrivals, _NO_ARRIVAL)
+                self._next_arrival = next(self._arrivals, _NO_ARRIVAL)
             elif instant == NEVER:
                 return False
             else:
@@ -206,6 +247,57 @@ class VirtualClock:
     def _look_at_events(self) -> None:
         at = self._env.peek()
         self._event_at = NEVER if at == _INFINITY else int(at)
+
+
+class _Both:
+    """SimPy's environment and something else with timers, as one; the latter is first."""
+
+    def __init__(self, env: Any, timed: Timed) -> None:
+        self._env, self._timed = env, timed
+        self.timeout = env.timeout
+
+    @property
+    def now(self) -> Any:
+        return self._env.now
+
+    def peek(self) -> Any:
+        at, timed_at = self._env.peek(), self._timed.next_at_ns
+        return timed_at if timed_at < at and timed_at < NEVER else at
+
+    def step(self) -> None:
+        at = self._timed.next_at_ns
+        if at < NEVER and at <= self._env.peek():
+            self._timed.advance(at)
+        else:
+            self._env.step()
+
+
+class _Late:
+    """Arrivals that were known beforehand, merged with those that became known on the way.
+
+    Its top is the next arrival, and asking for the next one says that the top was taken.
+    """
+
+    def __init__(self, top: Arrival, known: Iterator[Arrival]) -> None:
+        self._known = known
+        self._count = 0
+        self._heap: list[tuple[int, int, SimultaneousPart]] = [(top[0], 0, top[1])]
+
+    def add(self, at_ns: int, part: SimultaneousPart) -> Arrival:
+        """Take one in, and say which is the next."""
+        self._count += 1
+        heappush(self._heap, (at_ns, self._count, part))
+        return self._heap[0][::2]
+
+    def __iter__(self) -> _Late:
+        return self
+
+    def __next__(self) -> Arrival:
+        _, count, _ = heappop(self._heap)
+        if not count:  # known ones come first within their instant
+            at_ns, part = next(self._known, _NO_ARRIVAL)
+            heappush(self._heap, (at_ns, 0, part))
+        return self._heap[0][::2]
 
 
 def arrive(event: simpy.Event) -> None:

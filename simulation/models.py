@@ -61,11 +61,15 @@ class Behaviour(msgspec.Struct, frozen=True, gc=False):
         failure: how it fails, ``None`` where it succeeds.
         heeds_after_ns: how long after it was abandoned it comes home, because it heeds its token;
             ``None`` for one that does not heed it.
+        cpu_ns: how much of its duration it computes; the rest it waits. It matters only where a
+            run has a machine, whose CPU attempts share; then the duration is what the attempt
+            takes alone.
     """
 
     duration_ns: int | None
     failure: Fails | None = None
     heeds_after_ns: int | None = None
+    cpu_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Modelled:
         outcome: ``None`` always succeeds; ``Fails`` fails, always or sometimes; or a list of those
             by attempt number, of which the last repeats.
         value: what a success returns.
+        cpu_share: how much of its duration an attempt computes, 0 to 1; the rest it waits. It
+            matters in scenarios only, where attempts share a CPU (``docs/contention.md``).
 
     Example:
         >>> from simulation import SimulatedWorkerPool
@@ -90,8 +96,14 @@ class Modelled:
     duration: float | Distribution | Sequence[float | Distribution]
     outcome: Fails | Sequence[Fails | None] | None = None
     value: Any = None
+    cpu_share: float = 0.0
 
     def __post_init__(self) -> None:
+        share = self.cpu_share
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise TypeError(f"cpu_share={share!r}: must be a number, 0 to 1")
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"cpu_share={share!r}: must be 0 to 1")
         durations = _by_attempt(self.duration)
         if not durations:
             raise ValueError("duration=[]: at least one is needed")
@@ -129,7 +141,8 @@ class Modelled:
             Constant(d) if isinstance(d, int | float) else d for d in _by_attempt(self.duration)
         ]
         outcomes = _by_attempt(self.outcome)
-        if outcomes == [None] and len(distributions) == 1:
+        share = self.cpu_share
+        if outcomes == [None] and len(distributions) == 1 and not share:
             return _always_succeeds(distributions[0], seed)
         durations = [distribution.at for distribution in distributions]
 
@@ -143,7 +156,8 @@ class Modelled:
                 and uniform(seed, task, attempt, Purpose.OUTCOME) >= outcome.probability
             ):
                 outcome = None
-            return Behaviour(_duration_ns(seconds), outcome)
+            took = _duration_ns(seconds)
+            return Behaviour(took, outcome, None, int((took or 0) * share) if share else 0)
 
         return sample
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 from simulation.simulate import Run
+from simulation.statistics.quantiles import quantile
 
-__all__ = ["MEASURES", "measure"]
+__all__ = ["MEASURES", "measure", "task_seconds"]
 
 #: The measures of a run, in the order in which they are shown.
 MEASURES: Final = (
@@ -42,9 +42,8 @@ def measure(run: Run) -> dict[str, float]:
         The measures by name, NaN where there was nothing to measure.
     """
     completed = failed = cancelled = attempts = started = busy_ns = 0
-    seconds = []
     first = None
-    for at_ns, end in zip(run.ended_at_ns, run.ends, strict=True):
+    for end in run.ends:
         if first is None or end.submitted_at_ns < first:
             first = end.submitted_at_ns
         if end.outcome == "ok":
@@ -53,12 +52,10 @@ def measure(run: Run) -> dict[str, float]:
             cancelled += 1
         else:
             failed += 1
-        if end.outcome != "cancelled":
-            seconds.append((at_ns - end.submitted_at_ns) / 1e9)
         attempts += end.attempts
         started += end.attempts > 0
         busy_ns += end.running_ns
-    seconds.sort()
+    seconds = task_seconds(run)
     ended = len(run.ends)
     span_ns = run.ended_at_ns[-1] - first if first is not None else 0
     return {
@@ -70,14 +67,24 @@ def measure(run: Run) -> dict[str, float]:
         "completed": completed,
         "failed": failed,
         "cancelled": cancelled,
-        "task_seconds_p50": _quantile(seconds, 0.50),
-        "task_seconds_p95": _quantile(seconds, 0.95),
-        "task_seconds_p99": _quantile(seconds, 0.99),
+        "task_seconds_p50": quantile(seconds, 0.50),
+        "task_seconds_p95": quantile(seconds, 0.95),
+        "task_seconds_p99": quantile(seconds, 0.99),
         "utilization": busy_ns / (span_ns * run.max_workers) if span_ns else math.nan,
     }
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    if not ordered:
-        return math.nan
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+def task_seconds(run: Run) -> list[float]:
+    """How long the tasks took that ended other than by cancel, from submission to end.
+
+    Args:
+        run: a run.
+
+    Returns:
+        Seconds, the least first.
+    """
+    return sorted(
+        (at_ns - end.submitted_at_ns) / 1e9
+        for at_ns, end in zip(run.ended_at_ns, run.ends, strict=True)
+        if end.outcome != "cancelled"
+    )

@@ -14,6 +14,9 @@
 ``{ uniform = { low = , high = } }``, ``{ lognormal = { median = , sigma = } }``,
 ``{ empirical = { values = [...] } }``. ``rate_per_second`` lets tasks come at random, all at once
 without it; ``start_seconds``, ``priority`` and ``group`` are as one expects.
+``cpu_share`` is how much of its duration an attempt computes. ``[machine]`` has the ``cores`` that
+it computes on, 1 by default as with a GIL; ``[backends.NAME]`` is what it calls
+(``simulation.machine.declared``). Each field is explained in ``docs/scenario-files.md``.
 
     [properties]
     always = ["running <= 20"]
@@ -28,13 +31,13 @@ that are ``ready``, ``running``, ``delayed``, ``succeeded``, ``failed``, ``timed
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from runtime import WorkerPoolConfig
+from runtime.config import check_int
 from runtime.core.states import TaskState
 from simulation.distributions import (
     Constant,
@@ -44,6 +47,8 @@ from simulation.distributions import (
     LogNormal,
     Uniform,
 )
+from simulation.machine.declared import backends_from, plain, read_toml
+from simulation.machine.machine import Cpu, Machine
 from simulation.models import Fails, Modelled
 from simulation.workload import Batch, SyntheticWorkload
 
@@ -105,6 +110,11 @@ class _Tasks(msgspec.Struct, forbid_unknown_fields=True):
     start_seconds: float = 0.0
     priority: int = 0
     group: str = "default"
+    cpu_share: float = 0.0
+
+
+class _MachineTable(msgspec.Struct, forbid_unknown_fields=True):
+    cores: int = 1
 
 
 class _Properties(msgspec.Struct, forbid_unknown_fields=True):
@@ -117,6 +127,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     tasks: list[_Tasks]
     pool: dict[str, Any] = {}
     properties: _Properties = msgspec.field(default_factory=_Properties)
+    machine: _MachineTable | None = None
+    backends: dict[str, Any] = {}
 
 
 def read_scenario(path: str | Path) -> Scenario:
@@ -131,15 +143,9 @@ def read_scenario(path: str | Path) -> Scenario:
     Raises:
         ScenarioError: it is missing, no TOML, or something in it is wrong.
     """
+    data = read_toml(path, ScenarioError)
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         file = msgspec.convert(data, _File)
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: not a TOML file: {error}") from None
     except msgspec.ValidationError as error:
         raise ScenarioError(f"{path}: {error}") from None
     try:
@@ -155,6 +161,10 @@ def read_scenario(path: str | Path) -> Scenario:
         except (TypeError, ValueError) as error:
             raise ScenarioError(f"{path}, [[tasks]] {index}: {_plain(error)}") from None
     try:
+        machine = _machine(file)
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{path}, {plain(error)}") from None
+    try:
         properties = [
             _property(kind, text)
             for kind in _Properties.__struct_fields__
@@ -162,7 +172,7 @@ def read_scenario(path: str | Path) -> Scenario:
         ]
     except ValueError as error:
         raise ScenarioError(f"{path}, [properties]: {error}") from None
-    return Scenario(config, SyntheticWorkload(batches), properties)
+    return Scenario(config, SyntheticWorkload(batches, machine), properties)
 
 
 _COMPARISON: Final = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*(\d+(?:\.\d+)?)\s*")
@@ -178,22 +188,29 @@ def _property(kind: str, text: str) -> Property:
     return Property(kind, text, count, compare, float(number))
 
 
+def _machine(file: _File) -> Machine | None:
+    """What attempts meet, where anything is declared that they could meet."""
+    backends = backends_from(file.backends, {tasks.group for tasks in file.tasks})
+    computes = any(tasks.cpu_share for tasks in file.tasks)
+    if file.machine is not None:
+        check_int("[machine]: cores", file.machine.cores, 1, 100_000)
+        if not computes:
+            raise ValueError("[machine]: no [[tasks]] has a cpu_share, so nobody computes on it")
+    if not computes and not backends:
+        return None
+    cores = 1 if file.machine is None else file.machine.cores
+    return Machine(Cpu(cores) if computes else None, backends)
+
+
 def _plain(error: Exception) -> str:
-    text = str(error)
-    if "keyword argument" in text or "positional argument" in text:  # of a class's __init__
-        return re.sub(
-            r"\w+\.__init__\(\) (got an unexpected keyword argument|missing .*:)",
-            lambda found: "no such field:" if "unexpected" in found[1] else "missing:",
-            text,
-        )
-    return text.replace("tasks=", "count=")
+    return plain(error).replace("tasks=", "count=")
 
 
 def _batch(tasks: _Tasks) -> Batch:
     fails = None if tasks.fails is None else Fails(**tasks.fails)
     return Batch(
         tasks.count,
-        Modelled(_distribution(tasks.duration), fails),
+        Modelled(_distribution(tasks.duration), fails, cpu_share=tasks.cpu_share),
         tasks.name,
         tasks.rate_per_second,
         tasks.start_seconds,

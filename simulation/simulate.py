@@ -15,18 +15,21 @@ from runtime.core.records import (
     Instruction,
     StartAttempt,
     Stimulus,
+    TaskSubmitted,
     TimeElapsed,
     Transition,
 )
 from runtime.errors import TaskCancelledError
 from runtime.observers import Step
 from runtime.recorder import StepDigest
-from simulation.clock import VirtualClock
-from simulation.models import ended
-from simulation.workload import Sampler, Workload
+from simulation.clock import NEVER, VirtualClock
+from simulation.machine.machine import Machine, MachineRun
+from simulation.models import Behaviour, Fails, ended
+from simulation.workload import Reactive, Sampler, Workload
 
 __all__ = ["HEEDED", "Run", "simulate"]
 
+CarryOut = Callable[[int, Instruction, Stimulus, Any], None]
 #: What an attempt raises that heeds its token, from ``current_attempt().sleep`` for one.
 HEEDED: Final = f"{TaskCancelledError.__module__}.{TaskCancelledError.__qualname__}"
 
@@ -70,7 +73,7 @@ def simulate(
     """Run a workload on virtual time.
 
     Args:
-        workload: what comes, and what attempts do.
+        workload: what comes, what attempts do, and what they meet.
         settings: what the core is set up with.
         seed: keys everything that is random.
         log: whether to keep every step and every transition.
@@ -93,12 +96,24 @@ class _Simulation:
     def __init__(self, workload: Workload, settings: CoreSettings, seed: int, log: bool) -> None:
         self._core = core = Core(settings, record="all" if log else "none")
         self._result = Run(settings.max_workers)
+        sample = workload.sampler(seed)
+        machine = workload.machine
+        if machine is None:
+            carry_out = self._make_carry_out(sample)
+        else:
+            met = _OnMachine(machine, sample, self._result, core)
+            carry_out = met.carry_out
+        if isinstance(workload, Reactive):
+            carry_out = self._let_react(workload, carry_out)
         self._clock = VirtualClock(
             core,
             self._decide_and_keep if log else core.handle,
-            self._make_carry_out(workload.sampler(seed)),
+            carry_out,
             workload.arrivals(seed),
         )
+        if machine is not None:
+            met.clock = self._clock
+            self._clock.drive(met)
 
     def run(self) -> Run:
         self._clock.run(None)
@@ -108,7 +123,7 @@ class _Simulation:
         result.transitions = core.take_transitions()
         return result
 
-    def _make_carry_out(self, sample: Sampler) -> Callable[[int, Instruction, Stimulus, Any], None]:
+    def _make_carry_out(self, sample: Sampler) -> CarryOut:
         """A closure, since it is called twice a task."""
         result = self._result
         ends, ended_at_ns = result.ends, result.ended_at_ns
@@ -155,6 +170,23 @@ class _Simulation:
 
         return carry_out
 
+    def _let_react(self, workload: Reactive, carry_out: CarryOut) -> CarryOut:
+        """Tell the workload of each instruction before it is carried out."""
+        react = workload.react
+
+        def carry_out_and_arrive(
+            now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
+        ) -> None:
+            arrivals = react(now_ns, instruction)
+            carry_out(now_ns, instruction, stimulus, payload)
+            for at_ns, part in arrivals:
+                if type(part) is TaskSubmitted and part.parent:  # from inside, like an end
+                    self._clock.happen_at(at_ns, part, None)
+                else:
+                    self._clock.arrive_at(at_ns, part)
+
+        return carry_out_and_arrive
+
     def _decide_and_keep(self, now_ns: int, stimulus: Stimulus) -> list[Instruction]:
         core = self._core
         fired = core.timers_fired
@@ -162,3 +194,88 @@ class _Simulation:
         if out or type(stimulus) is not TimeElapsed or core.timers_fired != fired:
             self._result.steps.append((now_ns, stimulus, out))
         return out
+
+
+class _OnMachine:
+    """Carries out where attempts meet: when one ends is known only once it does.
+
+    Args:
+        machine: what they meet.
+        sample: what they do.
+        result: what is noted of it.
+        core: knows the tasks' groups.
+
+    Attributes:
+        clock: the virtual clock, set once it is there; it drives this.
+        next_at_ns: when the machine next has something to do.
+    """
+
+    clock: VirtualClock
+
+    def __init__(self, machine: Machine, sample: Sampler, result: Run, core: Core) -> None:
+        self._sample = sample
+        self._result = result
+        self._core = core if machine.backends else None
+        self._machine = MachineRun(machine, self._ended)
+        self._running: dict[tuple[int, int], tuple[int, Behaviour]] = {}
+        self.next_at_ns = NEVER
+        self._awake = False  # whether the machine is let go on; else in the middle of a decision
+
+    def carry_out(
+        self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
+    ) -> None:
+        """Do what an instruction says."""
+        if type(instruction) is StartAttempt:
+            key = instruction.task, instruction.attempt
+            behaviour = self._sample(*key)
+            self._running[key] = now_ns, behaviour
+            task = None if self._core is None else self._core.task(key[0])
+            group = "" if task is None else task.spec.group
+            self._machine.begin(now_ns, key, group, behaviour)
+            self._note_next()
+        elif type(instruction) is FinishTask:
+            self._result.ended_at_ns.append(now_ns)
+            self._result.ends.append(instruction)
+        elif type(instruction) is AbandonAttempt:
+            self._result.timeouts += instruction.outcome == "timeout"
+            key = instruction.task, instruction.attempt
+            if key in self._running:  # else it has ended at this very instant
+                self._abandon(now_ns, key)
+
+    def advance(self, now_ns: int) -> None:
+        """Let the machine do what is due now."""
+        self._awake = True
+        self._machine.advance(now_ns)
+        self._awake = False
+        self.next_at_ns = self._machine.next_at_ns
+
+    def _note_next(self) -> None:
+        """In the middle of a decision the machine was given something to do."""
+        at_ns = self._machine.next_at_ns
+        if at_ns != self.next_at_ns:
+            self.next_at_ns = at_ns
+            self.clock.look_again()
+
+    def _abandon(self, now_ns: int, key: tuple[int, int]) -> None:
+        """An attempt that heeds its token leaves; any other goes on, in the way of the rest."""
+        began_ns, behaviour = self._running[key]
+        heeds = behaviour.heeds_after_ns
+        if behaviour.duration_ns is None or heeds is not None:
+            self._result.abandoned_after_ns[key] = now_ns - began_ns
+        if heeds is not None:
+            del self._running[key]
+            self._machine.leave(now_ns, key)
+            self._note_next()
+            at_ns = now_ns + heeds
+            late = AttemptFailed(*key, began_ns, began_ns, at_ns, HEEDED, False)
+            self.clock.happen_at(at_ns, late, None)
+
+    def _ended(self, now_ns: int, key: tuple[int, int], failure: Fails | None) -> None:
+        began_ns, behaviour = self._running.pop(key)
+        if failure is not behaviour.failure:  # a backend's
+            behaviour = Behaviour(None, failure)
+        end = ended(*key, began_ns, now_ns, behaviour)
+        if self._awake:
+            self.clock.happen(end, None)  # with whatever else happens at this instant
+        else:
+            self.clock.happen_at(now_ns, end, None)

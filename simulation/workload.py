@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runtime.config import (
     HIGHEST_PRIORITY,
@@ -17,19 +17,26 @@ from runtime.config import (
     seconds_to_ns,
 )
 from runtime.core.keyed import BLOCK, Purpose, block
-from runtime.core.records import TaskSubmitted
+from runtime.core.records import Instruction, TaskSubmitted
 from simulation.clock import Arrival
 from simulation.distributions import Distribution, Exponential
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails, Modelled
 
-__all__ = ["Batch", "Modelled", "Sampler", "SyntheticWorkload", "Workload"]
+__all__ = ["Batch", "Modelled", "Reactive", "Sampler", "SyntheticWorkload", "Workload"]
 
 #: What an attempt does, by the task's and the attempt's number.
 Sampler = Callable[[int, int], Behaviour]
 
 
 class Workload(Protocol):
-    """What a simulated run is given. The same seed gives the same."""
+    """What a simulated run is given. The same seed gives the same.
+
+    Attributes:
+        machine: what attempts meet while they run; ``None`` where each is alone.
+    """
+
+    machine: Machine | None
 
     def arrivals(self, seed: int) -> Iterator[Arrival]:
         """What comes from outside, in the order of time."""
@@ -40,6 +47,25 @@ class Workload(Protocol):
     @property
     def random(self) -> bool:
         """Whether another seed gives another run."""
+
+
+@runtime_checkable
+class Reactive(Workload, Protocol):
+    """A workload that answers to the run: what comes next depends on what has become of the rest.
+
+    It is told of each instruction before that is carried out, so a sampler knows the instant.
+    """
+
+    def react(self, now_ns: int, instruction: Instruction) -> Iterable[Arrival]:
+        """Take note of an instruction.
+
+        Args:
+            now_ns: the present.
+            instruction: what the core wants done.
+
+        Returns:
+            What comes from outside because of it, now or later.
+        """
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,7 @@ class SyntheticWorkload:
 
     Args:
         batches: the batches.
+        machine: what attempts meet while they run; ``None`` where each is alone.
 
     Example:
         >>> workload = SyntheticWorkload([Batch(3, Modelled(duration=2.0))])
@@ -88,7 +115,8 @@ class SyntheticWorkload:
         [(0, 'task-1'), (0, 'task-2'), (0, 'task-3')]
     """
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[Batch], machine: Machine | None = None) -> None:
+        self.machine = machine
         self._batches = list(batches)
         self._ends: list[int] = []
         end = 0

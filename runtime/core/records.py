@@ -77,6 +77,8 @@ class TaskSubmitted(_Record, frozen=True, tag="task_submitted", omit_defaults=Tr
         timeout_ns: limit of one attempt; ``UNSET`` takes the pool's, ``None`` is unlimited.
         max_retries: retries allowed after the first attempt; ``UNSET`` takes the pool's.
         deadline_at_ns: the instant by which the whole task must have ended, or ``None``.
+        parent: the task of the same pool whose attempt submitted it, 0 where none did. It decides
+            nothing; a what-if lets the one follow the other.
     """
 
     task: int
@@ -86,6 +88,7 @@ class TaskSubmitted(_Record, frozen=True, tag="task_submitted", omit_defaults=Tr
     timeout_ns: int | UnsetType | None = UNSET
     max_retries: int | UnsetType = UNSET
     deadline_at_ns: int | None = None
+    parent: int = 0
 
 
 class AttemptSucceeded(_Record, frozen=True, tag="attempt_succeeded", omit_defaults=True):

@@ -10,8 +10,11 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
+    calibration_option,
     console,
     json_option,
+    open_calibration,
     parse_changes,
     print_json,
     progress,
@@ -32,21 +35,32 @@ __all__ = ["replay"]
     multiple=True,
     help="Ask what another setting would have done; may be given more than once.",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
+@calibration_option
+@click.option(
+    "--backend",
+    metavar="FILE",
+    default=None,
+    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
+)
 @click.option("--check", is_flag=True, help="Verify the core's invariants after each step.")
 @json_option
 def replay(
     journal: str,
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     check: bool,
     as_json: bool,
 ) -> int:
-    """Replay JOURNAL exactly; with --set, simulate it again under another setting.
+    """Replay JOURNAL exactly; with --set or --backend, simulate it again under another setting.
 
     JOURNAL may be - for standard input.
 
@@ -55,8 +69,12 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes:
-        return _what_if(journal, changes, runs, seed, force, as_json)
+    if changes or arrivals != "recorded" or backend is not None:
+        return _what_if(
+            journal, changes, arrivals, runs, seed, force, calibration, backend, as_json
+        )
+    if calibration is not None:
+        raise click.UsageError("--calibration: an exact replay needs none; it goes with --set")
     from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
 
     found = replay_journal(journal, check=check)
@@ -86,9 +104,12 @@ def replay(
 def _what_if(
     journal: str,
     changes: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     force: bool,
+    calibration: str | None,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
@@ -100,7 +121,17 @@ def _what_if(
     check_names(wanted)
     refusal = None
     try:
-        answer = what_if(journal, runs=runs, seed=seed, force=force, progress=progress, **wanted)
+        answer = what_if(
+            journal,
+            runs=runs,
+            seed=seed,
+            force=force,
+            progress=progress,
+            arrivals=arrivals,
+            calibration=open_calibration(calibration),
+            backends=backend or (),
+            **wanted,
+        )
     except DishonestError as error:
         answer, refusal = error.answer, str(error)
     except NondeterminismError as error:
@@ -116,6 +147,11 @@ def _what_if(
                 "changes": answer.changes,
                 "runs": answer.runs,
                 "seed": answer.seed,
+                "tasks": answer.tasks,
+                "notes": answer.notes,
+                "span": answer.span,
+                "contention": answer.contention,
+                "backends": answer.backends,
             }
         )
     elif refusal is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import click
 
 from simulation.commands.common import (
@@ -32,23 +34,25 @@ def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) 
     Example:
       python -m simulation run examples/outage.toml --runs 100
     """
-    from simulation.outcome import measure  # noqa: PLC0415  # start-up time
+    from simulation.outcome import measure, task_seconds  # noqa: PLC0415  # start-up time
     from simulation.scenario import read_scenario  # noqa: PLC0415  # start-up time
     from simulation.simulate import simulate  # noqa: PLC0415  # start-up time
-    from simulation.statistics.intervals import intervals  # noqa: PLC0415  # start-up time
     from simulation.whatif.predict import DEFAULT_RUNS  # noqa: PLC0415  # start-up time
+    from simulation.whatif.summary import summarise_scenario  # noqa: PLC0415  # start-up time
 
     read = read_scenario(scenario)
     settings = read.config.core_settings()
     wanted = runs or (DEFAULT_RUNS if read.workload.random else 1)
     replications = []
+    seconds: list[array[float]] = []
     unfinished = 0
     for index in range(wanted):
         done = simulate(read.workload, settings, seed + index)
         replications.append(measure(done))
+        seconds.append(array("d", task_seconds(done)))
         unfinished = max(unfinished, done.unfinished)
         progress(index + 1, wanted)
-    outcome = intervals(replications)
+    outcome = summarise_scenario(replications, seconds, seed)
     if not unfinished or force:
         if as_json:
             print_json({**outcome, "runs": wanted, "seed": seed})

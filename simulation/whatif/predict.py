@@ -2,38 +2,65 @@
 
 The unchanged setting is always simulated first and held against the recording: that error is the
 *fidelity*, and a prediction is refused where it is too large, or where the recording cannot know
-what the new setting asks. Where anything is random, both settings are run R times with the same R
-seeds (common random numbers), and every figure is an interval over those replications; differences
-are taken pair by pair.
+what the new setting asks.
+
+Two questions are answered at once. What these very tasks would have come to is one simulation of
+what was recorded, or the mean over R where something has to be drawn. Where the *next* run of tasks
+like these lies is a matter of R replications with tasks drawn again: one journal is one sample, and
+the next run is another. Both settings of a replication have the same luck (common random numbers),
+and differences are taken pair by pair.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
-from simulation.outcome import MEASURES, measure
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration, read_calibration
+from simulation.machine.declared import read_backends
+from simulation.machine.machine import Machine
+from simulation.outcome import MEASURES
+from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import simulate
-from simulation.statistics.intervals import intervals
-from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
+from simulation.statistics.prediction import least_replications
+from simulation.statistics.stopping import Precision, enough
+from simulation.whatif.answer import WhatIf
+from simulation.whatif.contention import meet, notes_on_meeting
+from simulation.whatif.nextrun import Sample
+from simulation.whatif.replication import (
+    Pair,
+    Side,
+    keyed,
+    next_pair,
+    recorded_pair,
+    recorded_side,
+)
 from simulation.whatif.settings import changed_settings
+from simulation.whatif.summary import differences, summarise
+from simulation.whatif.trust import fidelity_of, notes_on, notes_on_span, refuse_dishonest
 
-__all__ = ["variant", "what_if"]
+__all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
 
-#: Replications where something is random, and the largest error of the unchanged setting.
+#: Replications of a scenario where something in it is random.
 DEFAULT_RUNS: Final = 30
-LARGEST_ERROR: Final = 0.10
+#: Replications are made until the means of these are known so well, but so many at least and most:
+#: 39 is what an interval takes that assumes no distribution, 199 some seconds of 300 tasks.
+_LEAST, _MOST = least_replications(), 199
+_PRECISIONS: Final = {
+    "makespan_seconds": Precision(0.05, at_least=_LEAST, at_most=_MOST),
+    "task_seconds_p95": Precision(0.05, at_least=_LEAST, at_most=_MOST),
+    "success_rate": Precision(None, 0.01, at_least=_LEAST, at_most=_MOST),
+}
 
 
 def what_if(
@@ -43,16 +70,26 @@ def what_if(
     seed: int = 0,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = RECORDED,
+    calibration: Calibration | str | Path | None = None,
+    backends: Sequence[Backend] | str | Path = (),
     **changes: Any,
 ) -> WhatIf:
     """Predict what a recorded run would have come to under another setting.
 
     Args:
         journal: a journal, or its path.
-        runs: replications; by default 1 where nothing is random and 30 where something is.
+        runs: replications; by default at least 39, and more until the means are known within 5%,
+            up to 199. With 1 there are no intervals.
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
+        arrivals: when tasks come: ``recorded``, ``closed`` (the next is submitted when one ends),
+            or ``scaled=F`` (F times as fast).
+        calibration: what the machine costs, or the file that says so, from the command
+            ``calibrate``; nothing without it.
+        backends: what attempts call, or the TOML file that declares it. Those that are new are in
+            the changed setting only.
         **changes: fields of ``WorkerPoolConfig`` and their new values.
 
     Returns:
@@ -61,6 +98,8 @@ def what_if(
     Raises:
         JournalError: the journal cannot be used.
         NondeterminismError: it does not replay.
+        BackendError: the file of backends cannot be used.
+        CalibrationError: the calibration cannot be used.
         DishonestError: the recording does not support the prediction.
         ValueError: an unknown field or a value out of range.
     """
@@ -72,36 +111,88 @@ def what_if(
         raise ValueError(f"{found.journal.path}: no task has ended in it: nothing to predict from")
     if runs is not None and runs < 1:
         raise ValueError(f"runs={runs}: must be 1 or more")
-    pairs: list[tuple[_Side, _Side]] = []
-    wanted = runs or 1
-    while len(pairs) < wanted:
-        key = seed + len(pairs)
-        pair = _run(recording, recording.settings, key), _run(recording, settings, key)
-        pairs.append(pair)
-        if runs is None and (pair[0].random or pair[1].random):
-            wanted = DEFAULT_RUNS
-        if progress is not None:
-            progress(len(pairs), wanted)
-    unchanged = pairs[0][0]
+    if isinstance(arrivals, str):
+        arrivals = parse_arrivals(arrivals)
+    if isinstance(calibration, str | Path):
+        calibration = read_calibration(calibration)
+    declared = (
+        read_backends(backends, {spec.group for spec in recording.specs.values()})
+        if isinstance(backends, str | Path)
+        else tuple(backends)
+    )
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
+    recording = met.recorded
+    asked = _Asked(settings, arrivals, met.machine)
+    recorded, following = _replications(recording, asked, runs, seed, progress)
+    unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
-        unchanged = _run(recording, recording.settings, recording.settings.seed)
-    answer = _answer(recording, unchanged, pairs, changes, seed)
+        unchanged = recorded_side(
+            recording, recording.settings, recording.settings.seed, arrivals.baseline
+        )
+    variants = [pair.variant for pair in recorded]
+    tasks = len(recording.run.ends)
+    answer = WhatIf(
+        fidelity=fidelity_of(recording, unchanged),
+        baseline=summarise([pair.baseline for pair in recorded], _of(following, "baseline"), tasks),
+        variant=summarise(variants, _of(following, "variant"), tasks),
+        difference=differences(recorded, following, tasks),
+        changes=changes if arrivals == RECORDED else {**changes, "arrivals": str(arrivals)},
+        runs=max(len(recorded), len(following)),
+        seed=seed,
+        drawn_attempts=sum(side.drawn for side in variants) / len(variants),
+        unknown_attempts=max(side.unknown for side in variants),
+        random=any(pair.baseline.random or pair.variant.random for pair in recorded),
+        tasks=tasks,
+        notes=notes_on(recording, recorded[0].variant, arrivals)
+        + notes_on_meeting(met.contention, declared),
+        contention=met.contention,
+        backends=tuple(backend.name for backend in declared),
+    )
+    if answer.unknown_attempts:
+        answer = _spanned(answer, recorded, following, tasks)
     if not force:
-        _refuse_dishonest(recording, unchanged, pairs, answer)
+        refuse_dishonest(recording, unchanged, variants, answer)
     return answer
 
 
-@dataclass(frozen=True)
-class _Side:
-    measures: dict[str, float]
-    random: bool
-    drawn: int
-    unknown: int
-    unfinished: int
+def _spanned(
+    answer: WhatIf, recorded: Sequence[Pair], following: Sequence[Pair], tasks: int
+) -> WhatIf:
+    """From the answer where what nobody knows the end of never ends, to where it soon does."""
+    soonest = [
+        [Pair(pair.baseline, pair.shortest, pair.shortest) for pair in pairs]
+        for pairs in (recorded, following)
+    ]
+    other = summarise(_of(soonest[0], "variant"), _of(soonest[1], "variant"), tasks)
+    apart = differences(soonest[0], soonest[1], tasks)
+    span = {}
+    variant, difference = dict(answer.variant), dict(answer.difference)
+    for name in MEASURES:
+        here, there = variant[name], other[name]
+        if here.mean < there.mean or there.mean < here.mean:
+            span[name] = min(here.mean, there.mean), max(here.mean, there.mean)
+        low, high = min(here.low, there.low), max(here.high, there.high)
+        variant[name] = replaced(here, low=low, high=high)
+        low = min(difference[name].low, apart[name].low)
+        high = max(difference[name].high, apart[name].high)
+        difference[name] = replaced(difference[name], low=low, high=high)
+    return replaced(
+        answer,
+        variant=variant,
+        difference=difference,
+        span=span,
+        notes=[*answer.notes, *notes_on_span(answer.unknown_attempts, span)],
+    )
 
 
 def variant(
-    journal: Journal, changes: Mapping[str, Any], seed: int = 0
+    journal: Journal,
+    changes: Mapping[str, Any],
+    seed: int = 0,
+    arrivals: Arrivals = RECORDED,
+    *,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] = (),
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -109,105 +200,63 @@ def variant(
         journal: a journal that replays.
         changes: fields of ``WorkerPoolConfig`` and their new values.
         seed: keys what is drawn.
+        arrivals: when tasks come.
+        calibration: as for ``what_if``.
+        backends: as for ``what_if``.
 
     Returns:
         The setting, and what went into the core and came out.
     """
     recording = read_recording(journal)
-    settings = _keyed(changed_settings(recording.settings, changes), seed)
-    return settings, simulate(RecordedWorkload(recording, settings), settings, seed, log=True).steps
+    settings = keyed(changed_settings(recording.settings, changes), seed)
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
+    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals)
+    workload.machine = met.machine
+    return settings, simulate(workload, settings, seed, log=True).steps
 
 
-def _keyed(settings: CoreSettings, seed: int) -> CoreSettings:
-    """With another seed for the jitter, where there is any."""
-    return settings if settings.jitter == "none" else msgspec.structs.replace(settings, seed=seed)
+@dataclass(frozen=True)
+class _Asked:
+    settings: CoreSettings
+    arrivals: Arrivals
+    machine: Machine | None
 
 
-def _run(recording: Recording, settings: CoreSettings, seed: int) -> _Side:
-    jittered = settings.jitter != "none"
-    workload = RecordedWorkload(recording, settings)
-    run = simulate(workload, _keyed(settings, seed), seed)
-    measures = measure(run)
-    return _Side(
-        measures,
-        workload.random or (jittered and measures["retries"] > 0),
-        workload.drawn,
-        workload.unknown_in(run),
-        run.unfinished,
-    )
-
-
-def _answer(
+def _replications(
     recording: Recording,
-    unchanged: _Side,
-    pairs: list[tuple[_Side, _Side]],
-    changes: dict[str, Any],
+    asked: _Asked,
+    runs: int | None,
     seed: int,
-) -> WhatIf:
-    baseline = intervals([base.measures for base, _ in pairs])
-    recorded = measure(recording.run)["makespan_seconds"]
-    simulated = unchanged.measures["makespan_seconds"]
-    if recorded:
-        error = (simulated - recorded) / recorded
-    else:
-        error = 0.0 if simulated == 0 else math.nan
-    return WhatIf(
-        fidelity=Fidelity(error, recorded, simulated),
-        baseline=baseline,
-        variant=intervals([variant.measures for _, variant in pairs]),
-        difference=intervals(
-            [
-                {name: variant.measures[name] - base.measures[name] for name in MEASURES}
-                for base, variant in pairs
-            ]
-        ),
-        changes=changes,
-        runs=len(pairs),
-        seed=seed,
-        drawn_attempts=sum(variant.drawn for _, variant in pairs) / len(pairs),
-        unknown_attempts=max(variant.unknown for _, variant in pairs),
-        random=any(base.random or variant.random for base, variant in pairs),
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Pair], list[Pair]]:
+    """The recorded tasks' pairs, one where nothing has to be drawn, and the next runs'."""
+    sample = Sample(recording)
+    recorded: list[Pair] = []
+    following: list[Pair] = []
+    wanted = runs or _LEAST
+    for key in range(seed, seed + (runs or _MOST)):
+        if not recorded or recorded[0].baseline.random or recorded[0].variant.random:
+            recorded.append(
+                recorded_pair(recording, asked.settings, key, asked.arrivals, asked.machine)
+            )
+        if runs == 1:
+            break
+        following.append(next_pair(sample, asked.settings, key, asked.arrivals, asked.machine))
+        if progress is not None:
+            progress(len(following), max(wanted, len(following)))
+        if runs is None and _known(following):
+            break
+    return recorded, following
+
+
+def _known(following: Sequence[Pair]) -> bool:
+    """Whether the means are known well enough under both settings."""
+    return len(following) >= _LEAST and all(
+        enough([side.measures[name] for side in sides], precision)
+        for name, precision in _PRECISIONS.items()
+        for sides in (_of(following, "baseline"), _of(following, "variant"))
     )
 
 
-def _refuse_dishonest(
-    recording: Recording, unchanged: _Side, pairs: list[tuple[_Side, _Side]], answer: WhatIf
-) -> None:
-    open_tasks = len(recording.specs) - len(recording.run.ends)
-    if open_tasks:
-        raise DishonestError(
-            f"{open_tasks} of {len(recording.specs)} tasks had not ended where the journal ends: "
-            f"its process was killed or still runs, so there is no whole run to compare with",
-            answer,
-        )
-    error = answer.fidelity.makespan_error
-    if not abs(error) <= LARGEST_ERROR:
-        raise DishonestError(
-            f"the unchanged setting reproduces the recorded makespan with {error:+.1%} error; "
-            f"more than {LARGEST_ERROR:.0%} is too much to predict from",
-            answer,
-        )
-    recorded = measure(recording.run)
-    for name in ("completed", "failed", "cancelled", "attempts"):
-        of = recorded["attempts"] if name == "attempts" else len(recording.run.ends)
-        difference = unchanged.measures[name] - recorded[name]
-        if abs(difference) > LARGEST_ERROR * of:
-            raise DishonestError(
-                f"the unchanged setting gives {unchanged.measures[name]:.0f} {name} where "
-                f"{recorded[name]:.0f} were recorded; more than {LARGEST_ERROR:.0%} apart is too "
-                f"much to predict from",
-                answer,
-            )
-    if answer.unknown_attempts:
-        raise DishonestError(
-            f"{answer.unknown_attempts} attempts were abandoned at their timeout in the recording, "
-            f"none of their group took longer than that, and the changed setting would let them "
-            f"run on: the recording cannot know how long they take; record with a longer timeout",
-            answer,
-        )
-    if any(variant.unfinished for _, variant in pairs):
-        raise DishonestError(
-            "some tasks would never end: attempts that the recording never saw the end of, "
-            "and no timeout",
-            answer,
-        )
+def _of(pairs: Sequence[Pair], side: str) -> list[Side]:
+    return [getattr(pair, side) for pair in pairs]

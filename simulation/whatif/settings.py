@@ -11,7 +11,7 @@ import msgspec
 from runtime import WorkerPoolConfig
 from runtime.core import CoreSettings
 
-__all__ = ["changed_settings", "check_names"]
+__all__ = ["changed_settings", "check_names", "differing_fields"]
 
 # Fields of WorkerPoolConfig that a what-if can change, and what the core calls them.
 _CHANGEABLE: Final = {
@@ -77,3 +77,22 @@ def changed_settings(settings: CoreSettings, changes: Mapping[str, Any]) -> Core
     return msgspec.structs.replace(
         settings, **{_CHANGEABLE[name]: getattr(new, _CHANGEABLE[name]) for name in changes}
     )
+
+
+def differing_fields(old: CoreSettings, new: CoreSettings) -> dict[str, Any]:
+    """What would have to be changed to get from one setting to another.
+
+    Args:
+        old: the one.
+        new: the other.
+
+    Returns:
+        Fields of ``WorkerPoolConfig`` that a what-if can change, with their new values.
+    """
+    changes: dict[str, Any] = {}
+    for name, inner in _CHANGEABLE.items():
+        value = getattr(new, inner)
+        if value != getattr(old, inner):
+            in_seconds = inner.endswith("_ns") and value is not None
+            changes[name] = value / 1e9 if in_seconds else value
+    return changes

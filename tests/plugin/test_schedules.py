@@ -145,7 +145,7 @@ def test_a_token_of_another_test_says_so(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_it(simulated_pool): simulated_pool()\n")
     result = run(suite, "--sim-replay", write_token(0, [0, 0, 0, 0, 0, 1]))
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["--sim-replay: the token has 6 choices, and the run made 0: *"])
+    result.stdout.fnmatch_lines(["--sim-replay: the token has 6 choices, and the run made 1: *"])
 
 
 def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:

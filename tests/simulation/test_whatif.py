@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtime import TaskCancelledError, WorkerPoolConfig, current_attempt
 from runtime.journal import Journal, read_journal
 from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool
 from simulation.outcome import MEASURES
+from simulation.recording.read import read_recording
 from simulation.statistics.intervals import Interval, intervals
 from simulation.whatif.answer import DishonestError, WhatIf
 from simulation.whatif.predict import what_if
@@ -41,7 +43,8 @@ def test_the_unchanged_setting_is_reproduced_exactly(tmp_path: Path) -> None:
     assert answer.fidelity.makespan_error == 0
     assert answer.baseline == answer.variant
     assert all(interval.mean == 0 for interval in answer.difference.values())
-    assert answer.runs == 1
+    assert not answer.random
+    assert answer.fidelity.task_seconds_p95_error == answer.fidelity.attempts_error == 0
 
 
 def test_a_prediction_is_what_really_happens(tmp_path: Path) -> None:
@@ -68,8 +71,8 @@ def test_attempts_that_were_not_recorded_are_drawn_and_the_answer_is_an_interval
 
 def test_jitter_is_random(tmp_path: Path) -> None:
     journal = record(tmp_path / "a.jsonl", model=Modelled(1.0, [Fails(), None]))
-    assert what_if(journal, jitter="full").runs == 30
-    assert what_if(journal, backoff_base_seconds=0.0).runs == 1
+    assert what_if(journal, runs=2, jitter="full").random
+    assert not what_if(journal, runs=2, backoff_base_seconds=0.0).random
 
 
 def test_more_time_than_was_ever_seen_is_refused(tmp_path: Path) -> None:
@@ -80,8 +83,8 @@ def test_more_time_than_was_ever_seen_is_refused(tmp_path: Path) -> None:
         after=200.0,
         task_timeout_seconds=5.0,
     )
-    assert what_if(journal, task_timeout_seconds=4.0).variant["timeouts"].mean == 10
-    answer = what_if(journal, task_timeout_seconds=200.0)
+    assert what_if(journal, runs=2, task_timeout_seconds=4.0).variant["timeouts"].mean == 10
+    answer = what_if(journal, runs=2, task_timeout_seconds=200.0)
     # those attempts came home late, so how long they take is known
     assert answer.variant["timeouts"].mean == 0
 
@@ -92,9 +95,9 @@ def test_more_time_than_was_ever_seen_is_refused(tmp_path: Path) -> None:
         task_timeout_seconds=5.0,
     )
     with pytest.raises(DishonestError, match="cannot know how long") as caught:
-        what_if(never, task_timeout_seconds=200.0)
+        what_if(never, runs=2, task_timeout_seconds=200.0)
     assert caught.value.answer.unknown_attempts == 10
-    assert isinstance(what_if(never, task_timeout_seconds=200.0, force=True), WhatIf)
+    assert isinstance(what_if(never, runs=2, task_timeout_seconds=200.0, force=True), WhatIf)
 
 
 def test_an_attempt_that_heeded_its_token_is_censored_not_short(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_an_attempt_that_heeded_its_token_is_censored_not_short(tmp_path: Path) 
         pool.submit_task("t", heeds)
         pool.wait_for_all()
     with pytest.raises(DishonestError, match="cannot know how long"):
-        what_if(path, task_timeout_seconds=50.0)
+        what_if(path, runs=2, task_timeout_seconds=50.0)
 
 
 def test_an_attempt_that_heeds_its_token_comes_home_in_the_simulation_too(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_an_attempt_that_heeds_its_token_comes_home_in_the_simulation_too(tmp_pa
         pool.abort_pending_tasks()
         pool.wait_for_all()
         recorded = pool.get_summary_metrics()
-    answer = what_if(path, max_workers=2)
+    answer = what_if(path, runs=2, max_workers=2)
     assert answer.baseline["completed"].mean == recorded["completed"] == 9
     assert answer.baseline["cancelled"].mean == recorded["cancelled"] == 12
     assert answer.baseline["attempts"].mean == recorded["total_attempts"]
@@ -145,7 +148,7 @@ def test_one_that_heeds_a_cancel_is_known_for_as_long_as_it_ran(tmp_path: Path) 
         pool.advance(5)
         pool.cancel(heeds)
         pool.wait_for_all()
-    answer = what_if(path, max_workers=2)
+    answer = what_if(path, runs=2, max_workers=2)
     assert answer.variant["cancelled"].mean == 1
     assert answer.unknown_attempts == 0
 
@@ -159,9 +162,9 @@ def test_a_jittered_recording_is_reproduced_with_its_own_seed(tmp_path: Path) ->
         for n in range(6):
             pool.submit_task(f"t{n}", Modelled(1, [Fails(), Fails(), None]))
         pool.wait_for_all()
-    answer = what_if(path, max_workers=4)
+    answer = what_if(path, runs=2, max_workers=4)
     assert answer.fidelity.makespan_error == 0
-    assert answer.runs == 30
+    assert answer.random
 
 
 def test_a_killed_run_is_refused_for_what_it_is(tmp_path: Path) -> None:
@@ -171,25 +174,21 @@ def test_a_killed_run_is_refused_for_what_it_is(tmp_path: Path) -> None:
     head = lines[0].replace(b'"state":"closed    "', b'"state":"open      "')
     path.write_bytes(head + b"".join(lines[1:25]))
     with pytest.raises(DishonestError, match="had not ended where the journal ends"):
-        what_if(path, max_workers=4)
+        what_if(path, runs=2, max_workers=4)
 
 
-def test_a_recording_that_is_not_reproduced_is_refused(tmp_path: Path) -> None:
+def test_a_recording_that_is_not_reproduced_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An attempt that was slow for a reason outside the recording: here, a paused process."""
     path = tmp_path / "a.jsonl"
     record(path, tasks=1, model=Modelled(10.0))
-    journal = read_journal(path)
-    import msgspec
-
-    from simulation.recording.read import read_recording
-    from simulation.whatif import predict as module
-
-    recording = read_recording(journal)
+    recording = read_recording(read_journal(path))
     recording.done[1, 1] = msgspec.structs.replace(recording.done[1, 1], duration_ns=5 * 10**9)
-    side = module._run(recording, recording.settings, 0)
-    answer = module._answer(recording, side, [(side, side)], {}, 0)
-    with pytest.raises(DishonestError, match=r"-50\.0% error"):
-        module._refuse_dishonest(recording, side, [(side, side)], answer)
+    monkeypatch.setattr("simulation.whatif.predict.read_recording", lambda journal: recording)
+    with pytest.raises(DishonestError, match=r"makespan with -50\.0% error"):
+        what_if(path, runs=2, max_workers=3)
+    assert what_if(path, runs=2, max_workers=3, force=True).fidelity.makespan_error == -0.5
 
 
 @pytest.mark.parametrize(

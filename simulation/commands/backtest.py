@@ -1,0 +1,64 @@
+"""``backtest DIR``: predictions from earlier journals against later ones."""
+
+from __future__ import annotations
+
+import click
+
+from simulation.commands.common import (
+    BAD_INPUT,
+    FINE,
+    console,
+    force_option,
+    json_option,
+    print_json,
+    processes_option,
+    runs_option,
+    seed_option,
+    warn,
+)
+from simulation.commands.progress import Progress
+
+__all__ = ["backtest"]
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@runs_option
+@seed_option
+@processes_option
+@force_option
+@json_option
+def backtest(
+    folder: str,
+    runs: int | None,
+    seed: int,
+    processes: int | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Predict each journal (*.jsonl) in DIR from every earlier one of the same work.
+
+    Journals did the same work where they have the same groups and as many tasks of each. The
+    prediction is what replay --set would have said of the later setting; the later journal is what
+    happened.
+
+    \b
+    Example:
+      python -m simulation backtest journals/
+    """
+    from simulation.render.gate import show_backtest  # noqa: PLC0415  # start-up time
+    from simulation.whatif.backtest import backtest as compare  # noqa: PLC0415
+
+    with Progress("predictions") as progress:
+        answer = compare(
+            folder, runs=runs, seed=seed, force=force, processes=processes, progress=progress
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        show_backtest(console(), answer)
+    for unused in answer.unused:
+        if unused.broken:
+            warn(f"error: {unused.path}: {unused.reason}")
+            return BAD_INPUT
+    return FINE

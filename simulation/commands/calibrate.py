@@ -1,0 +1,70 @@
+"""``calibrate``: what this machine costs, for what-ifs about tasks that compute."""
+
+from __future__ import annotations
+
+import click
+
+from simulation.commands.common import (
+    FINE,
+    check_writable,
+    json_option,
+    print_json,
+    progress,
+    warn,
+    write_file,
+)
+
+__all__ = ["calibrate"]
+
+
+@click.command()
+@click.option(
+    "-o", "--output", default=None, help="Write the figures to this file, for --calibration."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5, 600),
+    default=4.0,
+    show_default=True,
+    help="About how long it may take.",
+)
+@json_option
+def calibrate(output: str | None, seconds: float, as_json: bool) -> int:
+    """Measure this machine: what a task, a switch and a sleep cost, how computing scales.
+
+    A what-if about tasks that compute takes these into account with --calibration. Run it on the
+    machine where the journal was recorded, while nothing else runs there.
+
+    \b
+    Example:
+      python -m simulation calibrate -o machine.json
+      python -m simulation replay run.jsonl --set max_workers=20 --calibration machine.json
+    """
+    import msgspec  # noqa: PLC0415  # start-up time
+
+    from simulation.machine.measure import calibrate as measure  # noqa: PLC0415  # start-up time
+
+    if output is not None:
+        check_writable(output)  # rather than to find out at the end
+    found = measure(seconds=seconds, progress=progress)
+    if output is not None:
+        write_file(output, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    if as_json:
+        print_json(found)
+        return FINE
+    lock = "a GIL" if found.gil else "no GIL"
+    click.echo(f"{found.python}, {found.cores} cores, {lock}")
+    for text, ns in (
+        ("the pool computes for a task, with its journal", found.pool_ns),
+        ("from the decision to start a task to its first line", found.handover_ns),
+        ("to hand over from one thread to another", found.switch_ns),
+        ("a sleep is over later than asked by", found.timer_lag_ns),
+    ):
+        click.echo(f"{ns / 1e3:9,.1f} µs  {text}")
+    scaling = ", ".join(f"{threads}: {done:.2f}" for threads, done in found.scaling.items())
+    click.echo(f"threads that compute, and what they get done together: {scaling}")
+    if found.busy:
+        warn(f"the machine was busy (load {found.load:g}): calibrate again when nothing else runs")
+    if output is not None:
+        click.echo(f"written to {output}")
+    return FINE

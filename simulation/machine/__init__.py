@@ -1,0 +1,1 @@
+"""What attempts meet: a CPU that they share, and what is outside the process."""

@@ -1,0 +1,80 @@
+"""A fitted scenario, and how well it stands for the recording."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.text import Text
+
+from simulation.fit.fit import Fit, GroupFit
+from simulation.render.brief import brief, brief_range, head, say, table
+
+__all__ = ["show_fit"]
+
+
+def show_fit(console: Console, answer: Fit, written: str | None) -> None:
+    """Show what was fitted and how well.
+
+    Args:
+        console: where.
+        answer: the fit.
+        written: the file that it was written to, ``None`` for none.
+    """
+    groups = table("group")
+    for title in ("tasks", "arrivals", "durations", "fit", "failures"):
+        groups.add_column(title)
+    for one in answer.groups:
+        groups.add_row(*_row(one))
+    console.print(groups)
+    rows = table("the scenario")
+    for title in ("recorded", "simulated", "error"):
+        rows.add_column(title, justify="right", no_wrap=True)
+    for measured in answer.compared:
+        unit = "pp" if measured.measure.endswith("_rate") else "%"
+        rows.add_row(
+            head(measured.measure),
+            brief(measured.measure, measured.recorded),
+            brief_range(measured.measure, measured.simulated),
+            f"{measured.error * 100:+.1f} {unit}",
+        )
+    console.print(rows)
+    for note in answer.notes:
+        say(console, f"note: {note}")
+    say(
+        console,
+        f"in brackets: where one run of the scenario lies, 95 times in 100 ({answer.runs} runs, "
+        f"seeds from {answer.seed}); p: how often true data of that kind fit as badly",
+        "dim",
+    )
+    if written is not None:
+        say(console, f"written to {written}")
+
+
+def _row(one: GroupFit) -> list[Text]:
+    arrivals, durations, failures = one.arrivals, one.durations, one.failures
+    if arrivals.kind == "poisson":
+        came = f"Poisson, {arrivals.rate_per_second:.3g} a second\np = " + _p(
+            min(arrivals.gaps_p_value, arrivals.even_p_value)
+        )
+    elif arrivals.kind == "bursts":
+        came = f"{len(arrivals.bursts)} bursts"
+    else:
+        came = "at once"
+    fitted = f"p = {_p(durations.p_value)}" if not math.isnan(durations.p_value) else "-"
+    if durations.kind == "empirical" and durations.aic:
+        best = min(durations.aic, key=lambda kind: durations.aic[kind])
+        fitted = f"not {best}\n{fitted}"
+    if durations.censored:
+        fitted += f"\n{durations.censored} cut off"
+    share = failures.probability
+    failed = (
+        f"{share.mean:.1%} ({share.low:.1%} to {share.high:.1%})" if failures.failed else "none"
+    )
+    kind = f"{durations.kind}, {durations.attempts} seen"
+    name = one.group if not one.priority else f"{one.group}, priority {one.priority}"
+    return [Text(text) for text in (name, f"{one.tasks:,}", came, kind, fitted, failed)]
+
+
+def _p(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.2g}"
