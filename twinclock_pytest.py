@@ -283,7 +283,8 @@ def pytest_runtest_makereport(
         return report
     if found is None:
         seed = dict(item.user_properties).get("sim_seed")
-        if seed is not None:  # of a pool that was made within a coroutine, or asked for late
+        if seed is not None and item.config.getoption("--sim-replay") is None:
+            # of a pool in a coroutine, or of a fixture asked for late, or what the audit found
             again = f"pytest {shlex.quote(_from_here(item))} --sim-seed {seed}"
             report.sections.append(("simulation", f"seed {seed}; again:\n  {again}"))
         return report

@@ -145,7 +145,7 @@ def test_a_token_of_another_test_says_so(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_it(simulated_pool): simulated_pool()\n")
     result = run(suite, "--sim-replay", write_token(0, [0, 0, 0, 0, 0, 1]))
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["--sim-replay: the token has 6 choices, and the run made 1: *"])
+    result.stdout.fnmatch_lines(["--sim-replay: the token has 6 choices, and the run made ?: *"])
 
 
 def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:
@@ -303,6 +303,6 @@ def test_a_replay_has_the_tokens_seed_wherever_the_pool_is_made(suite: pytest.Py
         """
     )
     run(suite, "--sim-replay", write_token(5, [])).assert_outcomes(passed=2)
-    result = run(suite, "--sim-replay", write_token(5, [1]))
+    result = run(suite, "--sim-replay", write_token(5, [0] * 9 + [1]))
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["--sim-replay: a fixture has made the pool already, *"])
