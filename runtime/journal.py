@@ -49,6 +49,7 @@ __all__ = [
     "Record",
     "Seal",
     "encode_records",
+    "parse_journal",
     "read_journal",
 ]
 
@@ -273,6 +274,22 @@ def read_journal(path: str | Path) -> Journal:
         raise JournalError(name, None, "there is no such file") from None
     except OSError as error:
         raise JournalError(name, None, f"cannot be read: {error.strerror}") from None
+    return parse_journal(name, data)
+
+
+def parse_journal(name: str, data: bytes) -> Journal:
+    """Read and check a journal that is in memory.
+
+    Args:
+        name: what messages call it.
+        data: its bytes.
+
+    Returns:
+        The journal, as ``read_journal`` does.
+
+    Raises:
+        JournalError: as ``read_journal`` does.
+    """
     if not data:
         raise JournalError(name, None, "is empty; a journal has at least a header line")
     return _Reader(name, data).read()
@@ -343,6 +360,12 @@ class _Reader:
         state = found[1].decode()
         start = found.start(1)
         padded = b"open".ljust(STATE_WIDTH)
+        if line[start : start + STATE_WIDTH + 1] != state.encode().ljust(STATE_WIDTH) + b'"':
+            raise self._error(
+                1,
+                f"the state is not as it was written, but {line[start : start + STATE_WIDTH]!r}: "
+                f"use the journal as it was written",
+            )
         line = line[:start] + padded + line[start + STATE_WIDTH :]
         body = self._checked(1, line)
         if self._damage is not None:

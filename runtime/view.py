@@ -82,6 +82,18 @@ class PoolView:
         """The public id of a task."""
         return self._host.engine.task_id(number)
 
+    def number(self, task_id: str) -> int:
+        """The number of a task by its public id.
+
+        Raises:
+            KeyError: the pool has no such task.
+        """
+        engine = self._host.engine
+        tail = task_id.removeprefix(engine.prefix)
+        if task_id == tail or not tail.isdecimal() or int(tail) not in engine.jobs:
+            raise KeyError(task_id)
+        return int(tail)
+
     def failure(self, number: int, attempt: int) -> BaseException | None:
         """What an attempt raised, ``None`` where it did not or is not over; of one that took too
         long, a ``TimeoutError``.

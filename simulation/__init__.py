@@ -5,6 +5,7 @@ from simulation.explore import World, explore, replay_token
 from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
+from simulation.testing.stories import assert_story
 from simulation.whatif.answer import DishonestError
 from simulation.whatif.forecast import Forecast, forecast
 from simulation.whatif.predict import what_if
@@ -27,6 +28,7 @@ __all__ = [
     "SimulatedWorkerPool",
     "Uniform",
     "World",
+    "assert_story",
     "explore",
     "forecast",
     "replay",

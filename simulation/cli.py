@@ -35,6 +35,7 @@ _COMMANDS: Final = (
     "export",
     "import",
     "explore",
+    "slice",
     "calibrate",
 )
 

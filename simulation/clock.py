@@ -125,9 +125,10 @@ class VirtualClock:
             value: what to carry.
         """
         env = self._env
-        timeout = env.timeout(self.now + after_ns - env.now, value)
+        at = self.now + after_ns
+        timeout = env.timeout(at - env.now, value)
         timeout.callbacks.append(callback)
-        self._look_at_events()
+        self._event_at = min(self._event_at, at)
 
     def drive(self, timed: Timed) -> None:
         """Let something that has timers of its own go on with this clock.

@@ -19,6 +19,7 @@ from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
 from simulation.models import Modelled, ended
+from simulation.world.aliases import adopt
 from simulation.world.carriers import ThreadCarrier, make_greenlet_carrier
 from simulation.world.errors import (
     BlockedOutsideError,
@@ -71,7 +72,7 @@ class VirtualHost:
         self._relay: Relay | None = None
         self._in_context: InContext | None = None
         self._nothing_left = False
-        self.world = World(
+        self.world = self._make_world(
             self._time,
             make_greenlet_carrier() if carrier == "greenlet" else ThreadCarrier,
             name=engine.config.name,
@@ -80,6 +81,8 @@ class VirtualHost:
         )
         open_world()
         self._patched = True
+
+    _make_world: type[World] = World  # a search has one of its own
 
     def _make_clock(self) -> StrandClock[Strand]:
         return StrandClock(self.engine.core, self._decide, self._carry_out)
@@ -164,6 +167,7 @@ class VirtualHost:
         if fn is None or args is None:  # cancelled at the very instant of its start
             self._time.happen(AttemptSucceeded(number, attempt, began, began, began), None)
             return
+        fn, args = adopt(fn, args, kwargs)
 
         def run() -> None:
             try:
@@ -202,9 +206,11 @@ class VirtualHost:
             self.world.wake(strand, turn)
 
         extra.wakers.append(wake)
-        self.world.pause(strand, f"{duration_ns / 1e9:g} s to pass", duration_ns)
-        if wake in extra.wakers:
-            extra.wakers.remove(wake)
+        try:
+            self.world.pause(strand, f"{duration_ns / 1e9:g} s to pass", duration_ns)
+        finally:
+            if wake in extra.wakers:
+                extra.wakers.remove(wake)
 
     # ------------------------------------------------------------ waiting
 
@@ -251,7 +257,10 @@ class VirtualHost:
 
         watch.wake = wake
         names = ", ".join(job.spec.name for job in watch.jobs[:5] if job.end is None)
-        self.world.pause(strand, f"the end of {names}", timeout_ns)
+        try:
+            self.world.pause(strand, f"the end of {names}", timeout_ns)
+        finally:
+            watch.wake = None
         return watch.done
 
     def advance(self, duration_ns: int) -> None:

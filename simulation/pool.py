@@ -117,6 +117,22 @@ class SimulatedWorkerPool(WorkerPool):
         check_seconds("seconds", seconds)
         self._virtual.advance(seconds_to_ns(seconds))
 
+    def task_number(self, task_id: str) -> int:
+        """The number by which ``transitions`` name a task.
+
+        Args:
+            task_id: what ``submit_task`` returned.
+
+        Raises:
+            KeyError: the pool has no such task.
+        """
+        return self._job(task_id).spec.task
+
+    @property
+    def escaped(self) -> list[str]:
+        """The threads that were started outside its tasks while it is open: they are real."""
+        return list(self._virtual.world.escaped)
+
     @property
     def transitions(self) -> list[Transition]:
         """Every transition so far, in order."""

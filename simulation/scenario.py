@@ -17,17 +17,28 @@ without it; ``start_seconds``, ``priority`` and ``group`` are as one expects.
 ``cpu_share`` is how much of its duration an attempt computes. ``[machine]`` has the ``cores`` that
 it computes on, 1 by default as with a GIL; ``[backends.NAME]`` is what it calls
 (``simulation.machine.declared``). Each field is explained in ``docs/scenario-files.md``.
+
+    [properties]
+    always = ["running <= 20"]
+    sometimes = ["delayed > 0"]
+    unreachable = ["failed > 30"]
+
+``explore`` asks these after each step: a count, a comparison, a number. Counts are of the tasks
+that are ``ready``, ``running``, ``delayed``, ``succeeded``, ``failed``, ``timed_out`` or
+``cancelled`` now, of ``abandoned`` attempts that still run, and ``now_seconds``.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from runtime import WorkerPoolConfig
 from runtime.config import check_int
+from runtime.core.states import TaskState
 from simulation.distributions import (
     Constant,
     Distribution,
@@ -41,7 +52,10 @@ from simulation.machine.machine import Cpu, Machine
 from simulation.models import Fails, Modelled
 from simulation.workload import Batch, SyntheticWorkload
 
-__all__ = ["Scenario", "ScenarioError", "read_scenario"]
+__all__ = ["COUNTS", "Property", "Scenario", "ScenarioError", "read_scenario"]
+
+#: What properties may count.
+COUNTS: Final = (*(state.name.lower() for state in TaskState), "abandoned", "now_seconds")
 
 _DISTRIBUTIONS = {
     "exponential": Exponential,
@@ -55,16 +69,36 @@ class ScenarioError(ValueError):
     """A scenario that cannot be used; the message says where and why."""
 
 
+class Property(msgspec.Struct, frozen=True):
+    """What a search asks after each step.
+
+    Args:
+        kind: ``always``, ``sometimes`` or ``unreachable``.
+        text: as it was written.
+        count: what is counted.
+        compare: how it is compared.
+        number: with what.
+    """
+
+    kind: str
+    text: str
+    count: str
+    compare: str
+    number: float
+
+
 class Scenario(msgspec.Struct, frozen=True):
     """A scenario that was read.
 
     Args:
         config: the pool.
         workload: what it meets.
+        properties: what a search asks.
     """
 
     config: WorkerPoolConfig
     workload: SyntheticWorkload
+    properties: list[Property] = []
 
 
 class _Tasks(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,9 +117,16 @@ class _MachineTable(msgspec.Struct, forbid_unknown_fields=True):
     cores: int = 1
 
 
+class _Properties(msgspec.Struct, forbid_unknown_fields=True):
+    always: list[str] = []
+    sometimes: list[str] = []
+    unreachable: list[str] = []
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     tasks: list[_Tasks]
     pool: dict[str, Any] = {}
+    properties: _Properties = msgspec.field(default_factory=_Properties)
     machine: _MachineTable | None = None
     backends: dict[str, Any] = {}
 
@@ -123,7 +164,28 @@ def read_scenario(path: str | Path) -> Scenario:
         machine = _machine(file)
     except (TypeError, ValueError) as error:
         raise ScenarioError(f"{path}, {plain(error)}") from None
-    return Scenario(config, SyntheticWorkload(batches, machine))
+    try:
+        properties = [
+            _property(kind, text)
+            for kind in _Properties.__struct_fields__
+            for text in getattr(file.properties, kind)
+        ]
+    except ValueError as error:
+        raise ScenarioError(f"{path}, [properties]: {error}") from None
+    return Scenario(config, SyntheticWorkload(batches, machine), properties)
+
+
+_COMPARISON: Final = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*(\d+(?:\.\d+)?)\s*")
+
+
+def _property(kind: str, text: str) -> Property:
+    found = _COMPARISON.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{kind} = {text!r}: must be a count, a comparison, a number: failed > 3")
+    count, compare, number = found.groups()
+    if count not in COUNTS:
+        raise ValueError(f"{kind} = {text!r}: no count {count!r}: there are {', '.join(COUNTS)}")
+    return Property(kind, text, count, compare, float(number))
 
 
 def _machine(file: _File) -> Machine | None:

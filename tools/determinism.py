@@ -1,7 +1,8 @@
 """``python -m tools.determinism``: many seeds, twice each, the same digests in every Python here.
 
-Each seed is a search of one schedule with faults. The second time all run in a new process, under
-another hash seed; then once in each Python of ``.venvs`` (``tools/other-pythons`` makes them).
+Each seed is a search of one schedule with faults. All run twice here, each time in a new process
+under another hash seed, and twice in each Python of ``.venvs`` (``tools/other-pythons`` makes
+them).
 """
 
 from __future__ import annotations
@@ -58,17 +59,17 @@ def main() -> int:
         print(digests(given.seeds))
         return 0
     began = time.perf_counter()
-    runs = {
-        "here, hash seed 1": _elsewhere(sys.executable, given.seeds, 1),
-        "here, hash seed 2": _elsewhere(sys.executable, given.seeds, 2),
-    }
+    pythons = {"here": Path(sys.executable)}
     for python in sorted(_ROOT.glob(".venvs/*/bin/python")):
-        runs[f"Python {python.parts[-3]}"] = _elsewhere(python, given.seeds, 3)
-    for name, digest in runs.items():
-        print(f"{name:20} {digest}")
-    same = len(set(runs.values())) == 1
+        pythons[f"Python {python.parts[-3]}"] = python
+    found = []
+    for name, python in pythons.items():
+        for hash_seed in (1, 2):
+            found.append(_elsewhere(python, given.seeds, hash_seed))
+            print(f"{name}, hash seed {hash_seed}: {found[-1]}", flush=True)
+    same = len(set(found)) == 1
     told = "the same digest" if same else "DIFFERENT digests"
-    print(f"{given.seeds} seeds, {told} {len(runs)} times, {time.perf_counter() - began:.0f} s")
+    print(f"{given.seeds:,} seeds, {told} {len(found)} times, {time.perf_counter() - began:.0f} s")
     return 0 if same else 1
 
 

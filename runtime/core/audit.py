@@ -18,6 +18,7 @@ from runtime.core import records as r
 from runtime.core.backoff import jitter_interval_ns
 from runtime.core.settings import CoreSettings
 from runtime.core.states import TABLE, TERMINAL, Cause, TaskState
+from runtime.core.stories import ended, in_seconds, started
 from runtime.core.witness import InvariantBroken, Witness
 
 __all__ = ["Auditor"]
@@ -61,7 +62,17 @@ class _Task:
         self.lost: str | None = None  # what its attempt was just abandoned as
         self.aborted = False  # in an earlier step
         self.spent = {_READY: 0, _RUNNING: 0, _DELAYED: 0}
-        self.story = [f"{now} ns: submitted as {spec!r}"]
+        self.moves: list[tuple[int, TaskState, TaskState, Cause]] = []
+
+    def story(self) -> list[str]:
+        """Put into words only where something is broken."""
+        lines = [f"{in_seconds(self.submitted_at):>12}  submitted as {self.spec!r}"]
+        attempt = 0
+        for at, before, after, cause in self.moves:
+            attempt += cause == _C.STARTED
+            words = started(attempt) if cause == _C.STARTED else ended(cause)
+            lines.append(f"{in_seconds(at):>12}  {words} ({before.name} -> {after.name})")
+        return lines
 
 
 class Auditor:
@@ -343,7 +354,7 @@ class Auditor:
         if after in self._in:
             self._in[after][number] = task
         task.state, task.since, task.step = after, now, self._steps
-        task.story.append(f"{now} ns: {before.name} -> {after.name} by {cause.name}")
+        task.moves.append((now, before, after, cause))
 
     # ------------------------------------------------------------ after the step
 
@@ -397,4 +408,4 @@ class Auditor:
         self, number: int, expected: str, found: str, task: _Task | None = None
     ) -> NoReturn:
         at = f"{found} at {self._now} ns, step {self._steps}"
-        raise InvariantBroken(number, expected, at, () if task is None else task.story)
+        raise InvariantBroken(number, expected, at, () if task is None else task.story())

@@ -12,6 +12,7 @@ from typing import NoReturn, assert_never
 
 from runtime.core import records as r
 from runtime.core.states import TABLE, TERMINAL, Cause, Ignored, TaskState
+from runtime.core.stories import tell
 
 __all__ = ["InvariantBroken", "Witness"]
 
@@ -101,7 +102,12 @@ class Witness:
 
     def _broken(self, expected: str, t: r.Transition) -> NoReturn:
         """Stories are put into words only here: most are never told."""
-        raise InvariantBroken(2, expected, f"{t!r}", [f"{one!r}" for one in self._stories[t.task]])
+        story = [
+            f"{sentence.line()} ({one.before!s} -> {one.after!s})"
+            for one in self._stories[t.task]
+            for sentence in tell([one])
+        ]
+        raise InvariantBroken(2, expected, f"{t!r}", story)
 
 
 def _brief(i: r.Instruction) -> _Told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,8 @@ from simulation.explore.search import Report, Target, explore, replay_token
 from simulation.explore.world import World
 
 __all__ = ["as_json", "find_target", "run_command", "show"]
+
+_LITTLE: Final = 20  # less than one new pair for so many that are known is hardly worth while
 
 
 def find_target(text: str) -> Target:
@@ -43,6 +45,8 @@ def find_target(text: str) -> Target:
         try:
             found(world)
         except Exception as error:
+            if world.pools:  # it has set up all, and runs: what it raises is what it asserts
+                raise
             kind = type(error).__name__
             raise ValueError(f"{text}: cannot set up its world: {kind}: {error}") from None
 
@@ -102,8 +106,8 @@ def show(target: str, report: Report) -> str:
         lines += [f"FAILED  {failure.message}", ""]
     if failure is not None and failure.story:  # what was never seen has no schedule to show
         lines.append(
-            f"shrunk to {failure.departures} departures from the ordinary schedule; found after "
-            f"{failure.found_after} schedules by {failure.strategy}:"
+            f"shrunk to {_count(failure.departures, 'departure')} from the ordinary schedule; "
+            f"found after {_count(failure.found_after, 'schedule')} by {failure.strategy}:"
         )
         lines += [
             *failure.story,
@@ -114,12 +118,35 @@ def show(target: str, report: Report) -> str:
         ]
     elif failure is None:
         lines.append("nothing failed")
-    lines.append(f"{seen.schedules} schedules" + (", all there are" if report.exhausted else ""))
-    lines.append(
-        f"{seen.features} pairs of states, stimuli and decisions seen; about "
-        f"{seen.unseen_mass:.2%} of further schedules would show a new one"
-    )
+    all_of_them = ", all there are" if report.exhausted else ""
+    lines.append(f"{_count(seen.schedules, 'schedule')}{all_of_them}")
+    lines += _coverage(report)
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _coverage(report: Report) -> list[str]:
+    """How much was seen, when, and whether more search is worth while."""
+    seen = report.coverage
+    if not seen.features:
+        return []
+    marks = sorted({*(10**power for power in range(7) if 10**power < seen.schedules)})
+    curve = ", ".join(f"{seen.at(mark)} after {mark:,}" for mark in (*marks, seen.schedules))
+    lines = [f"seen: {curve} (pairs of states, stimuli and decisions)"]
+    if report.exhausted or report.failure is not None:
+        return lines
+    more = round(seen.unseen_mass * seen.schedules)  # Good and Turing's, for as many again
+    worth = "worth while" if more * _LITTLE >= seen.features else "hardly worth while"
+    lines.append(
+        f"more search: {worth}; as many again would show up to about {more} more "
+        f"(at least about {seen.reachable} can be seen)"
+        if more
+        else "more search: in vain, each of them was seen more than once"
+    )
+    return lines
 
 
 def as_json(report: Report) -> Any:

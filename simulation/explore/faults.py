@@ -5,7 +5,9 @@ is decided outside the core. A run may switch each on and off: searches do so at
 run that is offered everything rarely sees much of anything (swarm testing: A. Groce, C. Zhang,
 E. Eide, Y. Chen, J. Regehr, 'Swarm Testing', ISSTA 2012).
 
-The core cannot change its number of workers while it runs, so there is no resize here.
+The core cannot change its number of workers while it runs, so there is no resize here. A
+``World`` of modelled tasks has all but the last three; a pool of ordinary functions has ``order``,
+``late``, ``slow``, ``slow_start``, ``die``, ``abort``, ``cancel`` and those three.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from typing import Final
 
 __all__ = [
     "FAULTS",
+    "OF_FUNCTIONS",
+    "InjectedError",
     "Menu",
     "check_faults",
     "finish_menu",
+    "journal_menu",
     "order_menu",
     "outside_menu",
+    "stop_menu",
     "wake_menu",
 ]
 
@@ -47,7 +53,20 @@ FAULTS: Final[dict[str, str]] = {
     "wake": "the core is woken although nothing is due",
     "twice": "a completion is told a second time",
     "cancel": "a task is cancelled, in whatever state it is",
+    "journal_cut": "the run's journal is cut off",
+    "journal_flip": "a bit of the run's journal is flipped",
+    "disk_full": "from some step on the run's journal cannot be written",
+    "late_lock": "an ordinary function is held up for 1 s at a lock",
+    "raise": "an InjectedError is raised where an ordinary function would sleep or wait",
+    "observer": "an observer of a pool raises",
 }
+
+#: Those that only pools of ordinary functions have.
+OF_FUNCTIONS: Final = ("late_lock", "raise", "observer")
+
+
+class InjectedError(ConnectionError):
+    """What the fault ``raise`` raises, and what a task brings home whose worker died."""
 
 
 class Menu:
@@ -128,6 +147,34 @@ def outside_menu(tasks: int, enabled: frozenset[str]) -> Menu:
         The menu.
     """
     return Menu(("", *_OUTSIDE, *("cancel",) * tasks), enabled)
+
+
+@lru_cache(maxsize=64)
+def stop_menu(tasks: int, enabled: frozenset[str]) -> Menu:
+    """Who is stopped in a pool at an instant.
+
+    Args:
+        tasks: how many there are to cancel.
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    return Menu(("", "abort", *("cancel",) * tasks), enabled)
+
+
+@lru_cache(maxsize=64)
+def journal_menu(enabled: frozenset[str]) -> Menu:
+    """What becomes of the run's journal; each place damages another quarter of it.
+
+    Args:
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    names = [name for name in ("journal_cut", "journal_flip", "disk_full") for _ in range(4)]
+    return Menu(("", *names), enabled)
 
 
 def check_faults(names: Iterable[str] | None) -> frozenset[str]:

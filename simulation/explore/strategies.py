@@ -89,6 +89,7 @@ class Pct:
         self._seed = seed
         self._depth = depth
         self._length = 64  # of the longest tape so far: where change points may lie
+        self._faults: dict[str, None] = {}  # those that menus so far offered, in this order
 
     def tapes(self) -> Iterator[Tape]:
         """Tapes without end."""
@@ -98,11 +99,14 @@ class Pct:
             tape = Tape((), self._answerer(random))
             yield tape
             self._length = max(self._length, len(tape.values))
+            for menu in dict.fromkeys(tape.menus):
+                self._faults.update(dict.fromkeys(menu.names[place] for place in menu.allowed))
             index += 1
 
     def _answerer(self, random: Random) -> Answer:
         draw = random.random
-        favourite = list(FAULTS)[int(draw() * len(FAULTS))]
+        faults = list(self._faults or FAULTS)
+        favourite = faults[int(draw() * len(faults))]
         changes = sorted(int(draw() * self._length) for _ in range(self._depth - 1))
         priorities: dict[int, float] = {}
         lowest: list[int] = []

@@ -25,7 +25,14 @@ from runtime.core.states import TaskState
 from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.explore.coverage import Seen
-from simulation.explore.faults import finish_menu, order_menu, outside_menu, wake_menu
+from simulation.explore.faults import (
+    finish_menu,
+    journal_menu,
+    order_menu,
+    outside_menu,
+    wake_menu,
+)
+from simulation.explore.journals import check_journal
 from simulation.explore.pools import ExploredPool
 from simulation.explore.properties import Broken, Properties
 from simulation.explore.tape import Tape
@@ -94,11 +101,12 @@ class World:
         self._woken_for = _NEVER
         self._wake_at = _NEVER
         self._longest_ns = _SECOND
+        self._longest_wait_ns = 0
         self._stops = 0
         self._ends: dict[int, str] = {}
         self._quiet = False
         self.seen: set[Seen] = set()
-        self.pools: list[SimulatedWorkerPool] = []
+        self.pools: list[ExploredPool] = []
         self._last_cause = "-"
 
     # ------------------------------------------------------------ what a scenario says
@@ -250,7 +258,12 @@ class World:
         self._owner = settings
         while self._instant():
             pass
+        menu = journal_menu(self.faults)
+        place = self.tape.choose(menu, 0)
         self.tape.end()
+        if place:
+            self._strike(f"{menu.names[place]}: quarter {(place - 1) % 4 + 1} of it")
+            check_journal(settings, self.steps, menu.names[place], (place - 1) % 4)
         self._quiet = True
         self._drain()
 
@@ -369,6 +382,8 @@ class World:
             number = getattr(part, "task", 0)
             state = core.state(number)
             seen.add(("" if state is None else state.name, kind))
+            if kind in {"AbortRequested", "DrainRequested"}:  # it meets every task
+                seen.update((at.name, kind) for at, count in core.counts().items() if count)
             if isinstance(part, Completion):
                 self._last = part
                 self._running.pop((part.task, part.attempt), None)
@@ -413,6 +428,8 @@ class World:
             took = _MODELLED_FOR_EVER
         self._longest_ns = max(self._longest_ns, took)
         end = ended(number, attempt, now, now + took, behaviour)
+        if isinstance(end, r.AttemptFailed) and end.retry_after_ns is not None:
+            self._longest_wait_ns = max(self._longest_wait_ns, end.retry_after_ns)
         if self._quiet:
             self._push(now + took, end)
             return
@@ -443,13 +460,14 @@ class World:
             self._push(self.now_ns, r.AttemptSucceeded(number, attempt, began, began, self.now_ns))
         self._hanging.clear()
         self._woken_for = _NEVER - 1
-        bound = self.now_ns + self._bound_ns()
+        bound = self._bound()
         if core.accepting:
             self._push(self.now_ns, r.DrainRequested())
-        while self._instant():
-            if self.now_ns > bound and core.live():
-                raise Broken("liveness", f"{core.live()} not ended by {bound} ns; faults were off")
         left = core.live()
+        while self._instant():
+            if left and self.now_ns > bound():
+                raise Broken("liveness", f"{left} not ended by {bound()} ns, without faults")
+            left = core.live()
         if left:
             told = "; ".join(core.story(left[0]))
             raise Broken("liveness", f"{left} can never end, and nothing is to come: {told}")
@@ -460,18 +478,35 @@ class World:
         if len(self._ends) != self._submitted:
             raise Broken("liveness", f"{len(self._ends)} of {self._submitted} tasks told an end")
 
-    def _bound_ns(self) -> int:
-        """By when all that is live must have ended: its limits and backoffs, one after another."""
-        own, total = self._owner, _SECOND
+    def _bound(self) -> Callable[[], int]:
+        """By when all that is live now must have ended: invariant 21.
+
+        A task that is ready waits only while all slots are taken, so none waits longer than all
+        work takes on all slots together; and its own attempts and backoffs come one after another
+        (R. L. Graham, 'Bounds on Multiprocessing Timing Anomalies', SIAM J. Appl. Math. 17, 1969).
+        How long attempts take is known when they start, so the bound is asked for again.
+        """
+        began, own, work, chain, most = self.now_ns, self._owner, 0, 0, 0
         for number in self.core.live():
             task = self.core.task(number)
             assert task is not None
-            attempts = 1 + (
-                own.max_retries if task.spec.max_retries is r.UNSET else task.spec.max_retries
+            retries = task.spec.max_retries
+            retries = own.max_retries if retries is r.UNSET else retries
+            left = max(0, 1 + retries - task.attempt) + (task.state == TaskState.RUNNING)
+            work, chain, most = work + left, max(chain, left), max(most, retries)
+        backoff = min(own.backoff_max_ns, own.backoff_base_ns << min(most, 62))
+        if own.jitter == "decorrelated":
+            backoff = own.backoff_max_ns
+
+        def bound() -> int:
+            wait = max(backoff, self._longest_wait_ns)
+            return (
+                began
+                + work * self._longest_ns // own.max_workers
+                + chain * (self._longest_ns + wait)
             )
-            most = max(own.backoff_max_ns, own.backoff_base_ns, 10 * _SECOND)
-            total += attempts * (2 * self._longest_ns + most)
-        return total
+
+        return bound
 
 
 def _struck(name: str, start: r.StartAttempt, now: int, took: int, end: Completion) -> Completion:

@@ -22,6 +22,7 @@ from runtime.journal import Header
 from runtime.recorder import JournalTo, Recorder, describe_host
 from simulation.clock import Arrival
 from simulation.imports.work import ImportedTask, Work
+from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails
 from simulation.simulate import Run, simulate
 from simulation.timeline.attempts import read_timeline
@@ -61,7 +62,7 @@ class _ImportedWorkload:
     """Spans as a workload."""
 
     random = False
-    machine = None  # wall times as they were: spans tell no CPU time
+    machine: Machine | None = None  # wall times as they were: spans tell no CPU time
 
     def __init__(self, work: Work, settings: CoreSettings, epoch_ns: int) -> None:
         self._settings = settings

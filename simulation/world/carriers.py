@@ -16,10 +16,20 @@ from runtime.attempt import here
 if TYPE_CHECKING:
     from simulation.world.strands import Strand, World
 
-__all__ = ["Carrier", "ThreadCarrier", "carried", "make_greenlet_carrier", "start_real"]
+__all__ = [
+    "Carrier",
+    "ThreadCarrier",
+    "carried",
+    "make_greenlet_carrier",
+    "owners",
+    "start_real",
+]
 
 #: The world for which a thread works now, by the thread's identity.
 carried: Final[dict[int, World]] = {}
+
+#: The worlds that a thread opened and has not closed, by the thread's identity.
+owners: Final[dict[int, list[World]]] = {}
 
 _Thread: Final = threading.Thread
 
@@ -144,13 +154,15 @@ class ThreadCarrier(Carrier):
 
 
 def start_real(function: Callable[[], None], name: str) -> threading.Thread:
-    """Start a carrier's thread, whoever runs now: it is real itself."""
+    """Start a carrier's thread, whoever runs now: it is real itself, and so are its locks."""
     ident = get_ident()
-    world = carried.pop(ident, None)
+    world, owned = carried.pop(ident, None), owners.pop(ident, None)
     try:
         thread = _Thread(target=function, name=name, daemon=True)
         thread.start()
     finally:
+        if owned is not None:
+            owners[ident] = owned
         if world is not None:
             carried[ident] = world
     return thread

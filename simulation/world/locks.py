@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
+from _thread import LockType, allocate_lock, get_ident
 from _thread import RLock as _RealRLock
-from _thread import allocate_lock, get_ident
 from collections import deque
 from typing import Any, Final, Literal
 
 from runtime.config import seconds_to_ns
 from simulation.world.carriers import carried
 from simulation.world.errors import DeadlockError, WorldEnded
-from simulation.world.strands import Strand, current, owned_by
+from simulation.world.strands import Strand, World, current, owned_by, where
 
-__all__ = ["HybridLock", "HybridRLock"]
+__all__ = ["HybridLock", "HybridRLock", "Lock", "new_lock", "new_rlock"]
 
 _MOMENT_SECONDS: Final = 0.01
 
@@ -43,6 +44,8 @@ class HybridLock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it, as ``threading.Lock.acquire`` does."""
         strand = current()
+        if strand is not None and (offer := strand.world.offer) is not None:
+            offer(strand)
         if self._real.acquire(False):
             self._holder = get_ident() if strand is None else strand
             return True
@@ -65,6 +68,11 @@ class HybridLock:
                 self.release()
             raise
 
+    def hold_for(self, strand: Strand) -> None:
+        """Take it, free as it is, in the name of a strand."""
+        self._real.acquire(False)
+        self._holder = strand
+
     def _acquire_outside(self, timeout: float) -> bool:
         real, me = self._real, get_ident()
         if self._holder is None and timeout == -1 and self._take(_MOMENT_SECONDS):
@@ -83,15 +91,31 @@ class HybridLock:
             if until is not None:
                 return False
         if worlds:
-            # a thread of the real world may still let go of it, if there is any
-            if any_real_thread() and self._take(max(w.watchdog_seconds for w in worlds)):
-                return True
-            stories = "; ".join(story for world in worlds for story in world.stories())
-            raise DeadlockError(
-                f"deadlock: the pool's own thread waits for {self.told()}, and nothing is left to "
-                f"happen{': ' if stories else ''}{stories}"
-            )
+            self._wait_for_the_real_world(worlds)
+            return True
         return self._take(timeout)
+
+    def _wait_for_the_real_world(self, worlds: list[World]) -> None:
+        """Nothing is left in virtual time: at most a thread of the real world may let go of it.
+
+        Raises:
+            DeadlockError: there is none, or it has not done so for as long as a watchdog waits.
+        """
+        patience = max(world.watchdog_seconds for world in worlds)
+        real = real_threads()
+        if real and self._take(patience):
+            return
+        stories = "; ".join(story for world in worlds for story in world.stories())
+        waited = f"the pool's own thread waits for {self.told()} at {where(sys._getframe())}"
+        nothing = f"nothing is left to happen in virtual time{f' ({stories})' if stories else ''}"
+        if not real:
+            raise DeadlockError(f"deadlock: {waited}, and {nothing}")
+        others = "; ".join(f"{name} at {line}" for name, line in real.items())
+        raise DeadlockError(
+            f"{waited}; {nothing}, and no real thread has let go of it for {patience:g} s. If one "
+            f"of these is to ({others}), join it first, wait with a timeout, or raise the pool's "
+            f"watchdog_seconds=; if none is, this is a deadlock"
+        )
 
     def _take(self, timeout: float) -> bool:
         """Take it as a thread of the real world does."""
@@ -114,6 +138,9 @@ class HybridLock:
                 return
         self._holder = None
         self._real.release()
+        me = current()
+        if me is not None and (offer := me.world.offer) is not None:
+            offer(me)
 
     release_lock = release
 
@@ -208,10 +235,15 @@ class HybridRLock:
         return f"<{state} {type(self).__name__} count={self._count} at {id(self):#x}>"
 
 
-def any_real_thread() -> bool:
-    """Whether any thread but the caller's is outside the simulated pools."""
+def real_threads() -> dict[str, str]:
+    """The threads outside the simulated pools, but for the caller's, and where each stands."""
     me = get_ident()
-    return any(ident != me and ident not in carried for ident in sys._current_frames())
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return {
+        repr(names.get(ident, f"thread {ident}")): where(frame)
+        for ident, frame in sys._current_frames().items()
+        if ident != me and ident not in carried
+    }
 
 
 def new_lock() -> Any:
@@ -219,6 +251,18 @@ def new_lock() -> Any:
     if current() is not None or owned_by(get_ident()):
         return HybridLock()
     return allocate_lock()
+
+
+class _EitherLock(type):
+    def __call__(cls) -> Any:
+        return new_lock()
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, LockType | HybridLock)
+
+
+class Lock(metaclass=_EitherLock):
+    """``threading.Lock`` where that is a class, since Python 3.13."""
 
 
 def new_rlock() -> Any:

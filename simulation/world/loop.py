@@ -30,6 +30,9 @@ class StrandClock(VirtualClock, Generic[S]):
         self._aim: Aim = (None, None)
         self._within = False  # in the middle of an instant
 
+    #: Call back when a strand has slept or waited as long as it wants to; a search may be late.
+    time_up_in = VirtualClock.at
+
     def aim(self, done: Callable[[], bool] | None, until_ns: int | None) -> Aim:
         """Say how far to go; returns the aim so far, for ``restore_aim``."""
         before, self._aim = self._aim, (done, until_ns)

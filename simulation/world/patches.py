@@ -1,8 +1,8 @@
 """What is patched while a simulated pool is open, and how it is put back.
 
-The attributes of the standard library's modules; and in everybody else's modules the names that
-stand for the originals (``from time import sleep``), also as attributes of classes and as defaults
-of functions, and locks made beforehand. See docs/decisions/0007.
+The attributes of the standard library's modules; and in everybody else's modules what stands for
+the originals (``from time import sleep``), also in classes, functions and what else they hold
+(``aliases``), and locks made beforehand. See docs/decisions/0010.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import sys
 import threading
 import time
 import types
-from _thread import LockType, allocate_lock, get_ident
-from _thread import RLock as _RealRLock
+from _thread import allocate_lock, get_ident
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from simulation.world.locks import HybridLock, HybridRLock, new_lock, new_rlock
+from simulation.world.aliases import Aliases, adopting
+from simulation.world.locks import HybridLock, Lock, new_lock, new_rlock
 from simulation.world.strands import current, owned_by
-from simulation.world.threads import set_sentinel, start_new_thread
+from simulation.world.threads import set_sentinel, start_joinable_thread, start_new_thread
 from simulation.world.times import DATES, TIMES
 
 __all__ = ["close_world", "is_patched", "open_world", "patched_attributes"]
@@ -36,6 +36,7 @@ _seen: set[str] = set()
 #: in a fraction of the time when they are not searched again.
 _clean: dict[str, tuple[int, int]] = {}
 
+_RealLock: Final[Any] = threading.Lock
 _RealSimpleQueue: Final[Any] = queue.SimpleQueue
 _PySimpleQueue: Any = queue._PySimpleQueue  # type: ignore[attr-defined]
 
@@ -60,12 +61,13 @@ def patched_attributes() -> Iterator[tuple[Any, str, Any]]:
         yield time, name, new
     for name, new in DATES.items():
         yield datetime, name, new
-    yield threading, "Lock", new_lock
+    yield threading, "Lock", Lock if isinstance(_RealLock, type) else new_lock
     yield threading, "_allocate_lock", new_lock
     yield threading, "RLock", new_rlock
     yield threading, "_time", TIMES["monotonic"]
     yield threading, "_start_new_thread", start_new_thread
-    yield threading, "_set_sentinel", set_sentinel
+    yield threading, "_start_joinable_thread", start_joinable_thread  # since 3.13
+    yield threading, "_set_sentinel", set_sentinel  # until 3.12
     yield queue, "time", TIMES["monotonic"]
     yield queue, "SimpleQueue", SimpleQueue
     yield sched, "_time", TIMES["monotonic"]
@@ -91,15 +93,17 @@ def open_world() -> None:
             return
         swap: dict[int, Any] = {}
         keep: list[Any] = []  # so that no identity is used twice
+        aliases = Aliases(swap, _undo, wrap=True)
         for module, name, new in patched_attributes():
             if hasattr(module, name):
                 old = getattr(module, name)
                 keep.append(old)
                 swap[id(old)] = new
                 _set(module, name, old, new)
-        _scan_defaults(sched.scheduler.__init__, swap)
+        aliases.function(sched.scheduler.__init__)
         _seen.update(sys.modules)
-        _scan(list(sys.modules), swap, keep, wrap=True)
+        _scan(list(sys.modules), aliases, wrap=True)
+        adopting(aliases)
 
 
 def close_world() -> None:
@@ -114,10 +118,13 @@ def close_world() -> None:
         for module, name, new in _originals:
             keep.append(getattr(module, name))
             back[id(keep[-1])] = new
+        adopting(None)
         while _undo:
             _undo.pop()()
         fresh = [name for name in sys.modules if name not in _seen]
-        _scan(fresh, back, keep, wrap=False)  # modules that were imported meanwhile
+        _scan(
+            fresh, Aliases(back, _undo, wrap=False), wrap=False
+        )  # modules that were imported meanwhile
         _undo.clear()
         _seen.clear()
 
@@ -134,7 +141,7 @@ def _set(holder: Any, name: str, old: Any, new: Any) -> None:
     _undo.append(lambda: setattr(holder, name, old))
 
 
-def _scan(names: list[str], swap: dict[int, Any], keep: list[Any], *, wrap: bool) -> None:
+def _scan(names: list[str], aliases: Aliases, *, wrap: bool) -> None:
     """Replace the names under which modules keep what is patched."""
     for module_name in names:
         root = module_name.partition(".")[0]
@@ -149,66 +156,41 @@ def _scan(names: list[str], swap: dict[int, Any], keep: list[Any], *, wrap: bool
         if wrap and _clean.get(module_name) == size:
             continue
         done = len(_undo)
+        installed = "site-packages" in (getattr(module, "__file__", None) or "")
         for name, value in list(vars(module).items()):
-            new = swap.get(id(value))
-            if new is not None:
+            new = aliases.stand_in(value)
+            if new is not value:
                 _set(module, name, value, new)
-            elif isinstance(value, type):
+            elif issubclass(type(value), type):  # isinstance would ask a proxy what it stands for
                 if value.__module__ == module_name:
-                    _scan_attributes(value, swap, keep, wrap=wrap)
-            elif isinstance(value, types.FunctionType):
+                    _scan_attributes(value, aliases)
+            elif type(value) is types.FunctionType:
                 if value.__module__ == module_name:
-                    _scan_defaults(value, swap)
-            elif wrap:
-                _wrap(module, name, value, keep)
-                if type(value).__module__ == module_name and hasattr(value, "__dict__"):
-                    for key, inner in list(vars(value).items()):
-                        _wrap(value, key, inner, keep)
-        if (
-            wrap
-            and len(_undo) == done
-            and "site-packages" in (getattr(module, "__file__", None) or "")
-        ):
+                    aliases.mended(value)
+            elif name.startswith("__"):
+                continue
+            elif not installed or type(value).__module__ == module_name:
+                new = aliases.mended(value)
+                if new is not value:
+                    _set(module, name, value, new)
+        if wrap and len(_undo) == done and installed:
             _clean[module_name] = size
 
 
-def _wrap(holder: Any, name: str, value: Any, keep: list[Any]) -> None:
-    """Let strands wait virtually for a lock that was made beforehand."""
-    if type(value) is LockType:
-        _set(holder, name, value, HybridLock(value))
-    elif type(value) is _RealRLock and value.acquire(False):
-        value.release()
-        _set(holder, name, value, HybridRLock())
-    else:
-        return
-    keep.append(value)
-
-
-def _scan_attributes(kind: type, swap: dict[int, Any], keep: list[Any], *, wrap: bool) -> None:
+def _scan_attributes(kind: type, aliases: Aliases) -> None:
     for name, value in list(vars(kind).items()):
-        inner = value.__func__ if isinstance(value, staticmethod) else value
-        new = swap.get(id(inner))
+        inner = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        if name.startswith("__") and not isinstance(inner, types.FunctionType):
+            continue
+        new = aliases.mended(inner)
+        if new is inner:
+            continue
         try:
-            if new is not None:
-                setattr(kind, name, staticmethod(new) if inner is not value else new)
-                _undo.append(_setter(kind, name, value))
-            elif isinstance(inner, types.FunctionType):
-                _scan_defaults(inner, swap)
-            elif wrap:
-                _wrap(kind, name, value, keep)
-        except (AttributeError, TypeError):  # a class that cannot be changed
+            setattr(kind, name, staticmethod(new) if inner is not value else new)
+            _undo.append(_setter(kind, name, value))
+        except Exception:  # a class that cannot be changed, whatever its metaclass says to it
             continue
 
 
 def _setter(holder: Any, name: str, old: Any) -> Callable[[], None]:
     return lambda: setattr(holder, name, old)
-
-
-def _scan_defaults(function: Any, swap: dict[int, Any]) -> None:
-    old = function.__defaults__
-    if old and any(id(value) in swap for value in old):
-        _set(function, "__defaults__", old, tuple(swap.get(id(value), value) for value in old))
-    named = function.__kwdefaults__
-    if named and any(id(value) in swap for value in named.values()):
-        changed = {key: swap.get(id(value), value) for key, value in named.items()}
-        _set(function, "__kwdefaults__", named, changed)

@@ -12,14 +12,18 @@ from typing import Any, Final, Protocol
 
 import simpy
 
-from simulation.world.carriers import Carrier, ThreadCarrier, carried
+from simulation.world.carriers import Carrier, ThreadCarrier, carried, owners
 from simulation.world.errors import BlockedOutsideError, WorldEnded
 from simulation.world.loop import StrandClock
 
-__all__ = ["Strand", "World", "current", "owned_by"]
+__all__ = ["Strand", "World", "current", "owned_by", "where"]
 
 _HERE: Final = os.path.dirname(__file__)
 _STDLIB: Final = os.path.dirname(os.__file__)
+
+
+def _nothing() -> None:
+    """What a strand that has ended would run."""
 
 
 class Holds(Protocol):
@@ -64,6 +68,7 @@ class Strand:
         except WorldEnded:
             pass
         finally:
+            self.function = _nothing  # its carrier keeps the strand until it gets another one
             del self.world.strands[self.number]
             if self.sentinel is not None and self.sentinel.locked():
                 self.sentinel.release()
@@ -81,6 +86,8 @@ class World:
             blocked.
 
     Attributes:
+        offer: asked by a strand at a lock, where a search may let others run before it; ``None``
+            outside a search.
         current: the strand that runs, ``None`` while the clock or its owner does.
         strands: those that have not ended, by number.
     """
@@ -94,6 +101,7 @@ class World:
         epoch_ns: int = 0,
         watchdog_seconds: float = 5.0,
     ) -> None:
+        self.offer: Callable[[Strand], None] | None = None
         self.clock = clock
         self.name = name
         self.epoch_ns = epoch_ns
@@ -104,6 +112,7 @@ class World:
         self.switches = 0
         self.closing = False
         self.failure: BaseException | None = None
+        self.escaped: list[str] = []  # threads that its owner started: they are real
         self.stuck: Carrier | None = None  # it never came back, and the world went on without it
         self.owner_thread: Any = None  # what threading knows the owner by, where greenlets share it
         self.idle: list[Carrier] = []
@@ -200,9 +209,14 @@ class World:
         """
         strand.got = False
         if timeout_ns is not None:
-            self.clock.at(timeout_ns, self._time_up, (strand, strand.turn))
+            self.clock.time_up_in(timeout_ns, self._time_up, (strand, strand.turn))
         self.park(strand, waits)
         return strand.got
+
+    def step_back(self, strand: Strand, after_ns: int = 0) -> None:
+        """Let all else that is due by then run before the calling strand goes on."""
+        self.clock.at(after_ns, self._due, strand)
+        self.park(strand, "its turn")
 
     def nothing_left(self) -> bool:
         """Whether no task is left to run."""
@@ -304,10 +318,6 @@ def where(frame: FrameType | None) -> str:
     if frame is None:
         return "an unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-
-
-#: The worlds that a thread opened and has not closed, by the thread's identity.
-owners: Final[dict[int, list[World]]] = {}
 
 
 def owned_by(ident: int) -> list[World]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from runtime.config import seconds_to_ns
 from simulation.world.strands import current
 
-__all__ = ["DATES", "TIMES"]
+__all__ = ["DATES", "TIMES", "present_of"]
 
 _real_datetime = _datetime.datetime
 _real_date = _datetime.date
@@ -136,3 +136,17 @@ for _name in ("strftime", "asctime"):
 
 #: What takes the place of each class of ``datetime``.
 DATES: Final[dict[str, Any]] = {"datetime": datetime, "date": date}
+
+
+def present_of(stand_in: Any, method: Any) -> Any:
+    """What takes the place of a method of a class, such as ``now = datetime.now``.
+
+    Args:
+        stand_in: what takes the place of the class.
+        method: the method, bound to the class.
+
+    Returns:
+        The stand-in's own method, or the same where it has none.
+    """
+    name = method.__name__
+    return getattr(stand_in, name) if name in vars(stand_in) else method

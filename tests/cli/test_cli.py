@@ -281,7 +281,7 @@ def test_bad_changes(journal: Path, change: str, words: list[str]) -> None:
 
 def test_help_has_an_example_for_each_command() -> None:
     assert "replay" in simulation("--help").stdout
-    for command in ("replay", "run"):
+    for command in ("replay", "run", "export", "explore", "slice"):
         done = simulation(command, "--help")
         assert done.returncode == 0
         assert f"python -m simulation {command}" in done.stdout

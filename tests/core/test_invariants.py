@@ -208,7 +208,7 @@ def test_what_is_broken_is_told_with_the_story() -> None:
         check(core)
     told = str(broken.value)
     assert told.startswith("invariant 10: expected its timeout to be 19; found 23")
-    assert "task 3 is RUNNING" in told
+    assert "task 3, '', is RUNNING" in told
     assert broken.value.story == core.story(3)
 
 
@@ -637,7 +637,8 @@ def test_the_auditor_tells_the_story() -> None:
         auditor.step(3, ok(1, 1, 3), [end("ok", 1, queued_ns=1)])
     told = str(broken.value)
     assert told.startswith("invariant 20: expected running, queued, delayed (0, 0, 0); found")
-    assert "0 ns: READY -> RUNNING by STARTED" in told
+    assert "         0 s  submitted as TaskSubmitted(task=1" in told
+    assert "         0 s  started (READY -> RUNNING)" in told
     assert "at 3 ns, step 2" in told
 
 

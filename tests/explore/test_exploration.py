@@ -5,24 +5,30 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runtime import WorkerPoolConfig, current_attempt
 from runtime.core.states import Cause
+from runtime.journal import Journal
 from simulation import Fails, Modelled, World, explore, replay_token
+from simulation.explore import journals
 from simulation.explore.coverage import Coverage
-from simulation.explore.faults import FAULTS, Menu
+from simulation.explore.faults import FAULTS, OF_FUNCTIONS, Menu
+from simulation.explore.properties import Broken
 from simulation.explore.search import run_schedule
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import TokenError, read_token, write_token
 from simulation.explore.world import told
-from tests.explore import scenarios
+from simulation.scenario import ScenarioError
+from tests.explore import pools, scenarios
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
 from tools.mutants.catalogue import MUTANTS
@@ -172,6 +178,111 @@ def test_coverage_says_when_more_is_in_vain() -> None:
     assert report.coverage.unseen_mass < 0.02
 
 
+def test_coverage_estimates_what_can_be_seen_at_all() -> None:
+    coverage = Coverage()
+    for n in range(10):
+        coverage.add([("a", "b"), ("once", f"{n}"), ("twice", f"{n // 2}")])
+    assert coverage.features == 16
+    assert coverage.reachable == 16 + round(0.9 * 10 * 9 / (2 * 6))
+    summary = coverage.summary()
+    assert [summary.at(n) for n in (1, 2, 3, 10)] == [3, 4, 6, 16]
+
+
+def every_state(world: World) -> None:
+    """At its third second a task is in each of the seven states."""
+    world.configure(max_workers=4, task_timeout_seconds=2, max_retries=0)
+    world.submit("succeeds", Modelled(duration=1))
+    world.submit("fails", Modelled(duration=1, outcome=Fails()))
+    world.submit("times out", Modelled(duration=9))
+    world.submit("is delayed", Modelled(duration=1, outcome=[Fails(), None]), max_retries=1)
+    for n in range(5):
+        world.submit(f"runs or waits {n}", Modelled(duration=1.5), at_seconds=1.75)
+
+
+def test_cancel_abort_and_drain_meet_every_state() -> None:
+    met = explore(every_state, 250, faults=["cancel", "abort", "drain"]).coverage.met
+    every = {"READY", "RUNNING", "DELAYED", "SUCCEEDED", "FAILED", "TIMED_OUT", "CANCELLED"}
+    for stimulus in ("CancelRequested", "AbortRequested", "DrainRequested"):
+        assert {state for state, stimuli in met.items() if stimulus in stimuli} >= every, stimulus
+
+
+def write_scenario(tmp_path: Path, properties: str) -> str:
+    path = tmp_path / "scenario.toml"
+    path.write_text(
+        "[pool]\nmax_workers = 2\ntask_timeout_seconds = 5\n[[tasks]]\ncount = 5\nduration = 2\n"
+        f"[properties]\n{properties}\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("properties", "name"),
+    [
+        ('always = ["running <= 2"]\nsometimes = ["delayed >= 1"]', None),
+        ('always = ["running <= 1"]', "always running <= 1"),
+        ('unreachable = ["cancelled > 0"]', "unreachable cancelled > 0"),
+        ('sometimes = ["running > 2"]', "sometimes running > 2"),
+        ('always = ["now_seconds < 5", "abandoned != 9"]', "always now_seconds < 5"),
+    ],
+)
+def test_properties_of_a_file(tmp_path: Path, properties: str, name: str | None) -> None:
+    failure = explore(write_scenario(tmp_path, properties), 60).failure
+    assert (failure.name if failure is not None else None) == name
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ('always = ["lost > 1"]', "[properties]: always = 'lost > 1': no count 'lost': there are"),
+        ('sometimes = ["running is 2"]', "must be a count, a comparison, a number"),
+        ('never = ["running > 2"]', "never"),
+    ],
+)
+def test_properties_of_a_file_that_make_no_sense(
+    tmp_path: Path, properties: str, words: str
+) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(words)):
+        explore(write_scenario(tmp_path, properties), 1)
+
+
+# ---------------------------------------------------------------- liveness
+
+
+def stuck(world: World) -> None:
+    """Everything hangs where faults let it; then it has to end."""
+    world.configure(max_workers=2, task_timeout_seconds=None, max_retries=2, backoff_base_seconds=4)
+    for n in range(6):
+        world.submit(f"s{n}", Modelled(duration=3, outcome=[Fails(), None]))
+
+
+def test_what_is_left_ends_within_its_bound_and_no_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    hang = next(  # both workers hang for ever, so four tasks never start until faults are over
+        tape
+        for tape in Systematic(2).tapes()
+        for world in [World(tape, 0, frozenset(["hang"]))]
+        if stuck(world) is None and world.run() is None and len(world.strikes) == 2
+    )
+    bounds = []
+    bound = World._bound
+
+    def noted(world: World) -> Callable[[], int]:
+        made = bound(world)
+        bounds.append((world.now_ns, made))
+        return made
+
+    monkeypatch.setattr(World, "_bound", noted)
+    run = World(Tape(hang.values), 0, frozenset(["hang"]))
+    stuck(run)
+    run.run()
+    (began, last), ended = bounds[0], run.now_ns
+    assert 0 < ended - began <= last() - began <= 8 * (ended - began), "a bound that says something"
+    monkeypatch.setattr(World, "_bound", lambda world: lambda: ended - 1)
+    late = World(Tape(hang.values), 0, frozenset(["hang"]))
+    stuck(late)
+    with pytest.raises(Broken, match="liveness"):
+        late.run()
+
+
 # ---------------------------------------------------------------- faults
 
 
@@ -182,7 +293,7 @@ def victim(world: World) -> None:
         world.submit(f"v{n}", Modelled(duration=2 + n % 2, outcome=outcome), at_seconds=n * 0.5)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in OF_FUNCTIONS])
 def test_each_fault_strikes_and_changes_what_is_told(fault: str) -> None:
     ordinary = run_schedule(victim)
     assert ordinary.strikes == []
@@ -194,8 +305,23 @@ def test_each_fault_strikes_and_changes_what_is_told(fault: str) -> None:
         if departures(tape.values):
             assert [what.partition(":")[0] for _, what in world.strikes] == [fault]
             changed += [told(step) for step in world.steps] != [told(s) for s in ordinary.steps]
-    # a second telling is refused, so that nothing may change, and that is verified in the world
-    assert (changed > 0) != (fault == "twice")
+    # a second telling is refused, so that nothing may change, and that is verified in the world;
+    # what becomes of the journal is none of the core's business
+    assert (changed > 0) != (fault in {"twice", "journal_cut", "journal_flip", "disk_full"})
+
+
+@pytest.mark.parametrize("fault", ["journal_cut", "journal_flip", "disk_full"])
+def test_a_reader_that_believes_a_damaged_journal_is_found(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def believe(name: str, data: bytes) -> Journal:
+        return Journal(name, None, [], complete=True, digest="")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journals, "parse_journal", believe)
+    found = explore(scenarios.two, 60, faults=[fault]).failure
+    assert found is not None
+    assert found.name == "a damaged journal never passes for the truth"
+    assert found.departures == 1
 
 
 def test_no_fault_breaks_the_core() -> None:
@@ -229,6 +355,61 @@ def test_functions_on_a_pool_are_explored_shrunk_and_replayed() -> None:
     assert again is not None
     assert again.digest == found.digest
     assert again.story == found.story
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["order", "late", "slow", "slow_start", "die", "abort", "cancel", *OF_FUNCTIONS],
+)
+def test_each_fault_of_functions_strikes_and_the_pool_withstands_it(fault: str) -> None:
+    """Every single one, wherever it can strike once."""
+    ordinary = run_schedule(pools.polite)
+    assert ordinary.pools[0].strikes == []
+    changed = ran = 0
+    for tape in itertools.islice(Systematic(1).tapes(), 60):
+        world = World(tape, 0, frozenset([fault]))
+        pools.polite(world)
+        world.run()
+        struck = world.pools[0].strikes
+        assert len(struck) == (departures(tape.values) if fault != "observer" else 0), struck
+        changed += world.digest != ordinary.digest
+        ran += 1
+    assert ran > 1
+    # an observer that raises is detached, and no decision knows of it
+    assert (changed > 0) != (fault == "observer")
+
+
+def test_an_observer_that_raises_is_counted() -> None:
+    found = []
+    for tape in itertools.islice(Systematic(1).tapes(), 2):
+        world = World(tape, 0, frozenset(["observer"]))
+        pools.polite(world)
+        found.append(world.pools[0].get_summary_metrics()["observer_errors"])
+    assert found == [0, 1]
+
+
+def test_a_lost_update_is_found_by_preemption_at_a_lock() -> None:
+    assert explore(pools.counted, 1, faults=[]).failure is None
+    found = explore(pools.counted, 200, faults=["order"]).failure
+    assert found is not None
+    assert "an update was lost" in found.message
+    assert found.departures <= 2
+    assert any("held up at a lock" in line or "is next" in line for line in found.story)
+    again = replay_token(pools.counted, found.token).failure  # whichever faults are on then
+    assert again is not None
+    assert again.story == found.story
+
+
+def test_what_a_function_asserts_is_a_find_of_the_command_too() -> None:
+    done = command("tests.explore.pools:counted", "--fault", "order")
+    assert done.returncode == 1, done.stderr
+    assert "an update was lost" in done.stdout
+    assert done.stderr == ""
+    token = re.search(r"--replay (\S+)", done.stdout)
+    assert token is not None
+    again = command("tests.explore.pools:counted", "--replay", token[1])
+    assert again.returncode == 1
+    assert "an update was lost" in again.stdout
 
 
 # ---------------------------------------------------------------- determinism

@@ -7,14 +7,17 @@ import sys
 
 import pytest
 
+from tests.plugin.conftest import run
 from tests.tidy.test_tidy import ROOT
 
-pytest_plugins = ["pytester"]
-
 _USERS_OWN = """
+import threading
 import time
 import pytest
 from runtime import TaskTimeoutError, current_attempt
+from simulation import assert_story
+
+PATCHED = [repr(f) for f in (time.sleep, time.time, threading.Lock, threading.RLock)]
 
 @pytest.fixture
 def unit(request):
@@ -38,21 +41,19 @@ def test_it(worker_pool, unit):
     assert first.result == "there"
     assert first.metrics.retries_used == 2
     assert isinstance(second.error, TaskTimeoutError)
+    busy, again = "failed with ConnectionError", "retried after"
+    assert_story(first, "started", busy, again, "failed", again, "succeeded")
+    assert_story(second, "started", "timed out", ..., "timed out: retries exhausted")
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert [repr(f) for f in (time.sleep, time.time, threading.Lock, threading.RLock)] == PATCHED
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)  # an abandoned attempt sleeps on, on real threads
+        assert not thread.is_alive()
 """
-
-
-@pytest.fixture
-def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return pytester
-
-
-def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
-    registered = subprocess.run(
-        [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
-    )
-    plugin = [] if "--sim-seed" in registered.stdout else ["-p", "twinclock_pytest"]
-    return suite.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *options)
 
 
 def test_a_users_own_test_runs_on_both_clocks(suite: pytest.Pytester) -> None:
@@ -77,19 +78,20 @@ def test_the_seed_is_the_options_unless_a_test_gives_one(suite: pytest.Pytester)
 def test_a_failure_says_how_to_see_it_again(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_bad(simulated_pool):\n    simulated_pool()\n    assert 0\n")
     result = run(suite, "--sim-seed", "77")
-    result.stdout.fnmatch_lines(["*seed 77; again: pytest '*::test_bad' --sim-seed 77"])
+    result.stdout.fnmatch_lines(["seed 77, token tc1-*: the ordinary schedule"])
+    result.stdout.re_match_lines([r"  pytest test_a_failure\S*::test_bad --sim-replay tc1-\w+$"])
 
 
 def test_the_pools_are_closed_with_the_test(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
         import time
-        REAL = [time.sleep]
+        REAL = repr(time.sleep)
         def test_open(simulated_pool):
             simulated_pool().submit_task("t", time.sleep, (600,))
-            assert time.sleep is not REAL[0]
+            assert repr(time.sleep) != REAL
         def test_closed():
-            assert time.sleep is REAL[0]
+            assert repr(time.sleep) == REAL
         """
     )
     run(suite).assert_outcomes(passed=2)

@@ -139,8 +139,53 @@ def test_a_task_that_waits_for_another_pool(make_pool: MakePool) -> None:
     assert one.get_task_result(one.submit_task("here", task)).result == (1.0, 7.0)
 
 
-def test_the_pools_own_thread_in_a_deadlock_is_named(make_pool: MakePool) -> None:
+def test_the_pools_own_thread_in_a_deadlock_is_named(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.world.locks.real_threads", dict)
+    make_pool()
+    event = threading.Event()
+    with pytest.raises(DeadlockError) as caught:
+        event.wait()
+    told = str(caught.value)
+    assert told.startswith("deadlock: the pool's own thread waits for a lock")
+    assert "test_ends.py:" in told
+    assert told.endswith(", and nothing is left to happen in virtual time")
+
+
+def test_real_threads_that_the_pools_own_thread_may_wait_for_are_named(
+    make_pool: MakePool,
+) -> None:
+    end = threading.Event()
+    beside = threading.Thread(target=end.wait, name="beside")
+    beside.start()
     make_pool(watchdog_seconds=0.1)
     event = threading.Event()
-    with pytest.raises(DeadlockError, match="the pool's own thread waits"):
+    with pytest.raises(DeadlockError) as caught:
         event.wait()
+    told = str(caught.value)
+    assert told.startswith("the pool's own thread waits for a lock")
+    assert "no real thread has let go of it for 0.1 s. If one of these is to (" in told
+    assert "'beside' at " in told
+    assert "raise the pool's watchdog_seconds=" in told
+    end.set()
+    beside.join()
+
+
+def test_the_pools_own_thread_may_wait_for_a_real_thread(make_pool: MakePool) -> None:
+    go = threading.Event()
+    told: list[str] = []
+
+    def tell() -> None:
+        go.wait()
+        told.append("there")
+        event.set()
+
+    beside = threading.Thread(target=tell)
+    beside.start()
+    make_pool()
+    event = threading.Event()
+    go.set()
+    event.wait()
+    beside.join()
+    assert told == ["there"]

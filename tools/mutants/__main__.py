@@ -49,14 +49,14 @@ def hunt(mutant: Mutant, rounds: tuple[int, ...] = _ROUNDS) -> Found | None:
         Where it was found, ``None`` where it was not.
     """
     core = mutated_core(mutant)
-    began = time.perf_counter()
+    began = time.process_time()
     run = 0
     for seed, schedules in enumerate(rounds):
         for name, scenario in SCENARIOS.items():
             report = explore(scenario, schedules, seed, core=core)
             run += report.schedules
             if report.failure is not None:
-                return Found(name, report.failure, run, time.perf_counter() - began)
+                return Found(name, report.failure, run, time.process_time() - began)
     return None
 
 
@@ -120,7 +120,7 @@ def main() -> int:
     print(told)
     if given.write:
         table = [
-            "| Planted bug | Found by | Scenario | Schedules | Seconds | Departures |",
+            "| Planted bug | Found by | Scenario | Schedules | CPU seconds | Departures |",
             "| --- | --- | --- | ---: | ---: | ---: |",
             *(_row(mutant, found) for mutant, found in rows),
         ]
@@ -153,9 +153,10 @@ def _summary(rows: list[tuple[Mutant, Found]], missed: list[str]) -> str:
     longest = max(found.seconds for _, found in rows)
     return (
         f"{len(rows)} of {count} found; replayed from the token in a new process: "
-        f"{len(rows) - sum('replay' in line for line in missed)}. Longest {longest:.1f} s, median "
-        f"departures {median:g}. Python {platform.python_version()}, {os.cpu_count()} cores "
-        f"({platform.machine()}), {datetime.datetime.now(tz=datetime.UTC).date()}."
+        f"{len(rows) - sum('replay' in line for line in missed)}. Longest {longest:.1f} s of "
+        f"CPU time, median departures {median:g}. Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores ({platform.machine()}), "
+        f"{datetime.datetime.now(tz=datetime.UTC).date()}."
     )
 
 
