@@ -102,11 +102,13 @@ class Bench:
         return path, make_run(self.machine, jobs, path, **config)
 
 
-def _predict(journal: str, changes: dict[str, Any], runs: int | None, seed: int) -> dict[str, Any]:
+def _predict(
+    journal: str, changes: dict[str, Any], runs: int | None, seed: int, calibration: Any = None
+) -> dict[str, Any]:
     """The intervals of a variant, and the fidelity; runs in a process of its own where it pays."""
     from simulation import what_if
 
-    answer = what_if(journal, runs=runs, seed=seed, force=True, **changes)
+    answer = what_if(journal, runs=runs, seed=seed, force=True, calibration=calibration, **changes)
     return {
         "variant": {name: (i.mean, i.low, i.high) for name, i in answer.variant.items()},
         "fidelity": answer.fidelity.makespan_error,
@@ -141,6 +143,7 @@ def _makespans(
     tasks: int,
     workers: Sequence[int],
     make: Callable[[Random], Job],
+    calibration: Any = None,
 ) -> Part:
     """Record a run, predict it under other numbers of workers, and make those runs."""
     recorded, rows, errors = 4, [], []
@@ -150,7 +153,7 @@ def _makespans(
         bench.say(f"{name}: round {number + 1} of {rounds}, recording")
         journal, _ = bench.run(jobs, f"{name}-{number}", max_workers=recorded)
         for count in workers:
-            answer = _predict(str(journal), {"max_workers": count}, 1, 0)
+            answer = _predict(str(journal), {"max_workers": count}, 1, 0, calibration)
             bench.say(f"{name}: round {number + 1} of {rounds}, {count} workers")
             _, real = bench.run(jobs, f"{name}-{number}-{count}", max_workers=count)
             predicted, really = answer["variant"]["makespan_seconds"][0], real["makespan_seconds"]
@@ -216,7 +219,12 @@ def waiting(bench: Bench) -> Part:
 def mixed(bench: Bench) -> Part:
     """Tasks that compute for 30% of their time and wait for the rest."""
     mean, share = 0.1, 0.3
-    rounds_of_loop = computing(mean * share)
+    from simulation.machine.measure import calibrate
+
+    bench.say("mixed: calibrating")
+    with bench.machine.first():
+        rounds_of_loop = computing(mean * share)
+        calibration = calibrate()
 
     def make(draw: Random) -> Job:
         scale = draw.uniform(0.4, 1.6)
@@ -228,13 +236,15 @@ def mixed(bench: Bench) -> Part:
     return _makespans(
         bench,
         f"{tasks} tasks of pure Python ({share:.0%} of the time that one takes alone) that wait "
-        f"for the rest are recorded with 4 workers, then run with others.",
+        f"for the rest are recorded with 4 workers, then run with others; the machine is "
+        f"calibrated before (`python -m simulation calibrate`).",
         "mixed",
         (5.0, 10.0),
         rounds,
         tasks,
         bench.of((2, 8, 16, 24, 32), (2, 16)),
         make,
+        calibration,
     )
 
 

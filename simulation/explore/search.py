@@ -19,7 +19,7 @@ from simulation.explore.strategies import STRATEGIES, Pct, RandomChoice, Strateg
 from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import read_token, write_token
 from simulation.explore.world import CoreMaker, World, told
-from simulation.scenario import Scenario, read_scenario
+from simulation.scenario import Scenario, ScenarioError, read_scenario
 
 __all__ = ["Failure", "Report", "Target", "explore", "replay_token", "run_schedule"]
 
@@ -211,6 +211,11 @@ def _set_up(target: Target) -> _SETUP:
     if not isinstance(target, Scenario):
         return target
     scenario = target
+    if scenario.workload.machine is not None:
+        raise ScenarioError(
+            "cpu_share and [backends]: an exploration moves the ends of attempts itself, so what "
+            "they meet means nothing in it; leave them out"
+        )
 
     def set_up(world: World) -> None:
         config = scenario.config

@@ -51,7 +51,7 @@ def export_openmetrics(
     steps = [(record.at, record.stimulus) for record in read.records]
     runs = [RecordedRun(instance, header.pool, header.settings, steps, epoch_ns, header.clock)]
     for name, changes in variants:
-        what_if(read, force=force, seed=seed, **changes)  # refuses what would not be honest
+        what_if(read, runs=1, force=force, seed=seed, **changes)  # refuses what would not be honest
         settings, simulated = variant(read, changes, seed)
         gone_in = [(at_ns, stimulus) for at_ns, stimulus, _ in simulated]
         runs.append(RecordedRun(name, header.pool, settings, gone_in, epoch_ns))

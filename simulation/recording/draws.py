@@ -15,21 +15,30 @@ asked in this order, the first that holds enough (``FEWEST``) is taken:
 5. all of its attempts. For a retry this assumes that a failure says nothing about the next attempt,
    which a recording with hardly any retries cannot know: such draws are counted as *assumed*.
 
+A retry past the last number that was recorded often enough fails more surely than that one, where
+failures come from tasks of two kinds: some fail each time (a bad input), the others as often as the
+first time. Where the second failure is more likely than the first by more than its standard error,
+the shares of those that failed once and twice tell how many there are of each (movers and stayers:
+Blumen, Kogan and McCarthy, 'The industrial mobility of labor', 1955). Of all mixtures with these
+two shares it is the one in which further retries help least (Karlin and Studden, 'Tchebycheff
+systems', 1966, chapter 2); that they help as they last did is the other end.
+
 What happened in an outage says nothing about other times, and is in no pool; a retry of an attempt
 that an outage ended is no different from a first one.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from simulation.models import Fails
 from simulation.recording.read import Recording
 from simulation.statistics.survival import Lifetimes, kaplan_meier
 
-__all__ = ["FEWEST", "INTERRUPTED", "Draw", "Draws", "draws_of"]
+__all__ = ["FEWEST", "INTERRUPTED", "Draw", "Draws", "draws_of", "later_rate"]
 
 #: A pool of fewer attempts than this is not relied on, where there is a larger one.
 FEWEST: Final = 10
@@ -69,6 +78,10 @@ class Draws:
         self._pools: dict[Hashable, _Pool] = {}
         self._lifetimes: dict[Hashable, Lifetimes[Fails | None]] = {}
         self._chains: dict[Hashable, tuple[Lifetimes[Fails | None], bool]] = {}
+        # failures with this fate and attempts, by group, attempt's number and the fate before it
+        self._counts: dict[tuple[str, int, str], list[int]] = {}
+        self._firsts: Counter[str] = Counter()
+        self._first_failures: Counter[tuple[str, str]] = Counter()
         self._heeds: dict[str, list[int | None]] = defaultdict(list)
         # who did not come home for so long after he was abandoned does not heed
         self._slowest_ns = max(recording.heeded.values(), default=0)
@@ -98,6 +111,15 @@ class Draws:
                 return
         if (task, attempt - 1) in recording.hit:
             before = INTERRUPTED
+        fate = recording.fates.get(key, "")
+        if before is not None and before != INTERRUPTED:
+            for again in {before, _kind(before)}:
+                self._count(group, attempt, again, fate)
+        elif before is None:
+            self._firsts[group] += 1
+            if fate != "ok":
+                for again in {fate, _kind(fate)}:
+                    self._first_failures[group, again] += 1
         for pool in _pools_of(group, attempt, before):
             seen, censored = self._pools.setdefault(pool, ([], []))
             if behaviour is not None:
@@ -137,13 +159,46 @@ class Draws:
         seen = self._heeds.get(group)
         return seen[int(u * len(seen))] if seen else None
 
+    def _count(self, group: str, attempt: int, before: str, fate: str) -> None:
+        counts = self._counts.setdefault((group, attempt, before), [0, 0])
+        counts[0] += fate == before or (before == _ANY_ERROR and _is_error(fate))
+        counts[1] += 1
+
+    def _rate(self, group: str, attempt: int, fate: str) -> float:
+        """How often an attempt fails so, after one that failed so."""
+        if attempt == 1:
+            return self._first_failures[group, fate] / self._firsts[group]
+        failed, count = self._counts[group, attempt, fate]
+        return failed / count
+
     def _choose(
         self, group: str, attempt: int, before: str | None
     ) -> tuple[Lifetimes[Fails | None], bool]:
         for pool in _chain(group, attempt, before):
             if pool in self._pools and self._estimate(pool).size >= FEWEST:
-                return self._estimate(pool), False
+                found = self._estimate(pool)
+                if len(pool) == 3 and pool[1] < attempt and pool[2] != "timeout":
+                    found = self._later(found, attempt, *pool)
+                return found, False
         return self._estimate((group,)), before not in (None, INTERRUPTED)
+
+    def _later(
+        self,
+        lifetimes: Lifetimes[Fails | None],
+        attempt: int,
+        group: str,
+        last: int,
+        fate: str,
+    ) -> Lifetimes[Fails | None]:
+        """What an attempt does past the last number that was recorded, after failures like it."""
+        before, now = self._rate(group, last - 1, fate), self._rate(group, last, fate)
+        error = math.sqrt(now * (1.0 - now) / self._counts[group, last, fate][1])
+        if now - before <= error:
+            return lifetimes  # no more than chance
+        share = later_rate(before, now, attempt - last)
+        return lifetimes.with_share(
+            lambda mark: mark is not None and (fate in (_ANY_ERROR, mark.error)), share
+        )
 
     def _estimate(self, pool: Hashable) -> Lifetimes[Fails | None]:
         found = self._lifetimes.get(pool)
@@ -151,6 +206,36 @@ class Draws:
             seen, censored = self._pools.get(pool, ((), ()))
             found = self._lifetimes[pool] = kaplan_meier(seen, censored)
         return found
+
+
+def later_rate(before: float, last: float, later: int) -> float:
+    """How often those fail who have failed each time, so many attempts after the last recorded.
+
+    Args:
+        before: how often they failed at the attempt before the last.
+        last: how often those failed at the last who had failed before.
+        later: how many attempts after the last, from 1.
+
+    Returns:
+        At least ``last``: with a share ``b`` that fails each time and the others with a chance
+        ``g``, n failures in a row have the chance ``b + (1 - b) * g**n``, which ``before`` and
+        ``before * last`` determine.
+
+    Example:
+        >>> bad, chance = 0.05, 0.1  # 5% bad inputs, and one failure in ten otherwise
+        >>> def row(n): return bad + (1 - bad) * chance**n
+        >>> round(later_rate(row(1), row(2) / row(1), 1), 6) == round(row(3) / row(2), 6)
+        True
+    """
+    if last <= before:
+        return last
+    bad = before * (last - before) / (1.0 - 2.0 * before + before * last)
+    chance = (before * last - bad) / (before - bad) if before > bad else 0.0
+
+    def row(count: int) -> float:
+        return bad + (1.0 - bad) * max(0.0, chance) ** count
+
+    return min(1.0, row(later + 2) / row(later + 1))
 
 
 def draws_of(recording: Recording) -> Draws:
@@ -162,6 +247,10 @@ def draws_of(recording: Recording) -> Draws:
     if recording.draws is None:
         recording.draws = Draws(recording)
     return recording.draws  # type: ignore[no-any-return]  # kept as an object: Draws knows it
+
+
+def _is_error(fate: str) -> bool:
+    return fate not in ("ok", "timeout", "cancelled", "")
 
 
 def _kind(before: str) -> str:
@@ -182,7 +271,7 @@ def _pools_of(group: str, attempt: int, before: str | None) -> Iterator[Hashable
             yield group, attempt, _ANY_ERROR
 
 
-def _chain(group: str, attempt: int, before: str | None) -> Iterator[Hashable]:
+def _chain(group: str, attempt: int, before: str | None) -> Iterator[tuple[Any, ...]]:
     """The pools that are asked for an attempt, the most like it first."""
     if before is None or before == INTERRUPTED:
         yield group, "first"

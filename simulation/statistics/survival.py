@@ -22,8 +22,9 @@ have gone on, which a timeout fulfils: it is set beforehand.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Generic, TypeVar
 
 __all__ = ["Lifetimes", "kaplan_meier"]
@@ -91,6 +92,29 @@ class Lifetimes(Generic[Mark]):
         first = bisect_right(self.values, longer_than)
         index = max(index, first)  # where rounding would say otherwise
         return (self.values[index], self.marks[index]) if index < len(self.values) else None
+
+    def with_share(self, belongs: Callable[[Mark], bool], share: float) -> Lifetimes[Mark]:
+        """The same with more or less of some outcomes, each as long as it was.
+
+        Args:
+            belongs: whether a mark is one of them.
+            share: theirs, of what is not beyond.
+
+        Returns:
+            Another estimate; this one where none or all belong.
+        """
+        known = 1.0 - self.beyond
+        has = sum(w for w, mark in zip(self.weights, self.marks, strict=True) if belongs(mark))
+        if not 0.0 < has < known:
+            return self
+        more, less = share * known / has, (1.0 - share) * known / (known - has)
+        weights = (
+            weight * (more if belongs(mark) else less)
+            for weight, mark in zip(self.weights, self.marks, strict=True)
+        )
+        cumulative = [min(1.0, total) for total in accumulate(weights)]
+        cumulative[-1] = self.cumulative[-1]
+        return replace(self, cumulative=tuple(cumulative))
 
     def _up_to(self, value: int) -> float:
         index = bisect_right(self.values, value)

@@ -6,11 +6,12 @@ a backend. W and C are in the journal, w and d are not, and only w is the work's
 one under another number of workers.
 
 On average d is as long as it takes to make the simulation of the unchanged setting as long as the
-recording: the run as a whole, where workers were mostly taken, else its attempts together. So one number is solved for: the *crowding* x, which says how much of R = W - C
-an attempt was in the way of others. An attempt that computes more waits more for the CPU (under
-processor sharing in proportion), and none waits longer than R; so ``w = R * R / (R + x * C)``,
-which is R - x * C where that is little of R. An attempt that computes nothing waits for its service
-alone; one that calls a backend where calls meet has C + R in the place of C.
+recording: the run as a whole, where workers were mostly taken, else its attempts together. So one
+number is solved for: the *crowding* x, which says how much of R = W - C an attempt was in the way
+of others. An attempt that computes more waits more for the CPU (under processor sharing in
+proportion), and none waits longer than R; so ``w = R * R / (R + x * C)``, which is R - x * C where
+that is little of R. An attempt that computes nothing waits for its service alone; one that calls a
+backend where calls meet has C + R in the place of C.
 
 The equation is solved with the whole scheduler in the loop: that is why it holds. To begin each
 attempt at its recorded instant and to solve for each one's own w was tried, and found waits a third
@@ -45,7 +46,10 @@ _MORE_THAN_ONE: Final = 1.15
 _HARDLY_KNOWN: Final = 0.95
 #: The crowding is a whole number of these.
 _PARTS: Final = 1000
-_CLOSE: Final = 0.001
+#: A run's length jumps by some tenths of a percent with the crowding, as attempts change places; to
+#: come closer than this, or to tell apart what is closer than a hundredth, means nothing.
+_CLOSE: Final = 0.002
+_HUNDREDTH: Final = 100
 _FAR: Final = 0.005
 #: Workers are mostly taken where attempts ran for so much of their time.
 _MOSTLY_TAKEN: Final = 0.8
@@ -127,7 +131,7 @@ def meet(
     cpu, contention = _cpu_of(recording, workers, calibration)
     were_there = tuple(backend for backend in backends if backend.recorded)
     recorded = recording
-    if cpu is not None or were_there:
+    if recorded.done and (cpu is not None or were_there):
         machine = Machine(cpu, were_there)
         for backend in were_there:
             recorded = _without_refusals(recorded, backend)
@@ -167,9 +171,9 @@ def notes_on_meeting(contention: Contention, backends: Sequence[Backend]) -> lis
             )
             if contention.busy > _HARDLY_KNOWN:
                 notes.append(
-                    f"the CPU was busy for {min(1.0, contention.busy):.0%} of the recording, so how "
-                    f"long tasks would wait alone is hardly known: what fewer workers would do is "
-                    f"uncertain; record with fewer"
+                    f"the CPU was busy for {min(1.0, contention.busy):.0%} of the recording, so "
+                    f"how long tasks would wait alone is hardly known: what fewer workers would do "
+                    f"is uncertain; record with fewer"
                 )
         case "unmeasured":
             notes.append(
@@ -329,7 +333,7 @@ def _root(too_long: Callable[[int], float]) -> tuple[int, float]:
         at_high = too_long(high)
     best, at_best = (low, at_low) if at_low < abs(at_high) else (high, at_high)
     for _ in range(_MOST_STEPS):
-        if abs(at_best) <= _CLOSE or high - low <= 1 or at_high >= 0:
+        if abs(at_best) <= _CLOSE or high - low <= high // _HUNDREDTH + 1 or at_high >= 0:
             break
         middle = low + round((high - low) * at_low / (at_low - at_high))
         middle = min(high - 1, max(low + 1, middle))

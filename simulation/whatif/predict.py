@@ -23,7 +23,7 @@ from runtime.core import CoreSettings
 from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.machine.backends import Backend
-from simulation.machine.calibration import Calibration
+from simulation.machine.calibration import Calibration, read_calibration
 from simulation.machine.declared import read_backends
 from simulation.machine.machine import Machine
 from simulation.outcome import MEASURES
@@ -71,7 +71,7 @@ def what_if(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = RECORDED,
-    calibration: Calibration | None = None,
+    calibration: Calibration | str | Path | None = None,
     backends: Sequence[Backend] | str | Path = (),
     **changes: Any,
 ) -> WhatIf:
@@ -86,7 +86,8 @@ def what_if(
         progress: called with the replications done and their number.
         arrivals: when tasks come: ``recorded``, ``closed`` (the next is submitted when one ends),
             or ``scaled=F`` (F times as fast).
-        calibration: what the machine costs, from ``read_calibration``; nothing without it.
+        calibration: what the machine costs, or the file that says so, from the command
+            ``calibrate``; nothing without it.
         backends: what attempts call, or the TOML file that declares it. Those that are new are in
             the changed setting only.
         **changes: fields of ``WorkerPoolConfig`` and their new values.
@@ -98,6 +99,7 @@ def what_if(
         JournalError: the journal cannot be used.
         NondeterminismError: it does not replay.
         BackendError: the file of backends cannot be used.
+        CalibrationError: the calibration cannot be used.
         DishonestError: the recording does not support the prediction.
         ValueError: an unknown field or a value out of range.
     """
@@ -111,6 +113,8 @@ def what_if(
         raise ValueError(f"runs={runs}: must be 1 or more")
     if isinstance(arrivals, str):
         arrivals = parse_arrivals(arrivals)
+    if isinstance(calibration, str | Path):
+        calibration = read_calibration(calibration)
     declared = (
         read_backends(backends, {spec.group for spec in recording.specs.values()})
         if isinstance(backends, str | Path)

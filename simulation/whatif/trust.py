@@ -136,9 +136,10 @@ def notes_on_span(unknown: int, span: dict[str, tuple[float, float]]) -> list[st
         low, high = span["success_rate"]
         ends.append(f"a success rate of {low:.1%} to {high:.1%}")
     between = f": {' and '.join(ends)}" if ends else ", which changes neither"
+    them = f"up to {unknown} attempts run" if unknown > 1 else "one attempt runs"
     note = (
-        f"up to {unknown} attempts run on for longer than any that was seen to end; the ranges go "
-        f"from where they end at once to where they never do{between}"
+        f"{them} on for longer than any that was seen to end; the ranges go "
+        f"from where that ends at once to where it never does{between}"
     )
     return [note]
 

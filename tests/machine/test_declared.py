@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from simulation import explore, what_if
 from simulation.machine.backends import Backend, Outage, RateLimit
 from simulation.machine.calibration import Calibration, CalibrationError, read_calibration
 from simulation.machine.declared import BackendError, read_backends
 from simulation.machine.machine import Cpu
 from simulation.machine.measure import calibrate
 from simulation.scenario import ScenarioError, read_scenario
-from tests.cli.test_cli import bad, simulation
+from simulation.simulate import simulate
+from tests.cli.test_cli import ROOT, bad, simulation
 from tests.machine.helpers import GIL, Known, mixed, recorded
 
 WHOLE = """
@@ -64,6 +67,20 @@ def test_a_scenario_declares_what_attempts_meet(tmp_path: Path) -> None:
     assert machine is not None
     assert machine.cpu == Cpu(4)
     assert read_scenario(write(tmp_path, TASKS)).workload.machine is None
+
+
+def test_the_documented_scenario_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "scenario-files.md").read_text()
+    example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    read = read_scenario(write(tmp_path, example[1]))
+    assert read.workload.machine is not None
+    assert simulate(read.workload, read.config.core_settings()).unfinished == 0
+
+
+def test_what_attempts_meet_is_not_explored(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="leave them out"):
+        explore(write(tmp_path, TASKS + WHOLE), schedules=1)
 
 
 def test_a_file_for_a_recording_says_whether_it_was_there(tmp_path: Path) -> None:
@@ -165,6 +182,15 @@ def test_a_calibration_is_read(tmp_path: Path) -> None:
     assert read.pool_ns == 30_000
     assert read.efficiency(1) == (1.0, 0.99, 0.97, 0.95)
     assert not read.busy
+
+
+def test_a_what_if_takes_the_file_too(journal: Path, tmp_path: Path) -> None:
+    path = tmp_path / "machine.json"
+    path.write_text(json.dumps(FILE))
+    answer = what_if(journal, runs=1, max_workers=8, calibration=path)
+    assert answer.contention.calibrated
+    with pytest.raises(CalibrationError, match="no such file"):
+        what_if(journal, runs=1, max_workers=8, calibration=tmp_path / "none.json")
 
 
 def test_what_is_worse_with_fewer_threads_is_noise() -> None:

@@ -102,14 +102,14 @@ def test_a_job_that_leaves_gives_its_share_back() -> None:
     assert cpu.next_at_ns == 500 + 750
 
 
-@pytest.mark.parametrize("load", [0.5, 0.8])
+@pytest.mark.parametrize("load", [0.7])
 def test_the_mean_time_in_an_m_m_1_ps_queue(load: float) -> None:
     """It is the mean service over 1 - load, and a job's is its own service over 1 - load.
 
     Kleinrock, 'Queueing Systems', volume 2, section 4.4.
     """
     draw = random.Random(11)
-    mean, count = 1_000_000, 60_000
+    mean, count = 1_000_000, 40_000
     at, jobs = 0, []
     for _ in range(count):
         at += round(draw.expovariate(load / mean))

@@ -124,3 +124,11 @@ def test_competing_outcomes_keep_their_shares() -> None:
     )
     assert failed == pytest.approx(0.3, abs=0.025)
     assert sum(mark == "error" for _, mark in seen) / len(seen) > 0.4  # the naive share
+
+
+def test_outcomes_can_be_made_more_or_less_frequent() -> None:
+    lifetimes = kaplan_meier([(1, "error"), (2, "ok"), (3, "ok")], [9])
+    more = lifetimes.with_share(lambda mark: mark == "error", 0.8)
+    assert more.weights == pytest.approx((0.8 * 0.75, 0.1 * 0.75, 0.1 * 0.75))
+    assert more.beyond == pytest.approx(lifetimes.beyond)
+    assert lifetimes.with_share(lambda mark: mark == "other", 0.8) is lifetimes

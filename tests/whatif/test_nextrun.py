@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,19 @@ def test_pairs_do_not_depend_on_what_was_run_before(tmp_path: Path) -> None:
     backward = [next_pair(sample, settings, seed) for seed in reversed(range(4))]
     assert forward == backward[::-1]
     assert recorded_pair(recording, settings, 2) == recorded_pair(recording, settings, 2)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_attempts_that_were_not_recorded_come_from_the_pool(tmp_path: Path, fails: bool) -> None:
+    work: Work = [("default", Modelled(1.0, Fails(0.3)))] * 60
+    recording = recorded(tmp_path / "a.jsonl", work, max_retries=0)
+    settings = changed_settings(recording.settings, {"max_retries": 1})
+    sample = Sample(recording)
+    chosen = [
+        task for (task, _), did in recording.done.items() if (did.failure is not None) == fails
+    ]
+    luck = replace(sample.luck(1), pool=chosen, unseen={"default": 0.0})
+    did = NextRun(sample, settings, luck).sampler(1)
+    drawn = [did(task, 2) for task in recording.specs if did(task, 1).failure is not None]
+    assert drawn
+    assert all((one.failure is not None) == fails for one in drawn)
