@@ -164,12 +164,13 @@ class Draws:
         counts[0] += fate == before or (before == _ANY_ERROR and _is_error(fate))
         counts[1] += 1
 
-    def _rate(self, group: str, attempt: int, fate: str) -> float:
-        """How often an attempt fails so, after one that failed so."""
+    def _rate(self, group: str, attempt: int, fate: str) -> float | None:
+        """How often an attempt fails so, after one that failed so; ``None`` where none was made."""
         if attempt == 1:
-            return self._first_failures[group, fate] / self._firsts[group]
-        failed, count = self._counts[group, attempt, fate]
-        return failed / count
+            failed, count = self._first_failures[group, fate], self._firsts[group]
+        else:
+            failed, count = self._counts.get((group, attempt, fate), (0, 0))
+        return failed / count if count else None
 
     def _choose(
         self, group: str, attempt: int, before: str | None
@@ -177,7 +178,7 @@ class Draws:
         for pool in _chain(group, attempt, before):
             if pool in self._pools and self._estimate(pool).size >= FEWEST:
                 found = self._estimate(pool)
-                if len(pool) == 3 and pool[1] < attempt and pool[2] != "timeout":
+                if len(pool) == 3 and pool[1] != "after" and pool[2] != "timeout":
                     found = self._later(found, attempt, *pool)
                 return found, False
         return self._estimate((group,)), before not in (None, INTERRUPTED)
@@ -191,7 +192,11 @@ class Draws:
         fate: str,
     ) -> Lifetimes[Fails | None]:
         """What an attempt does past the last number that was recorded, after failures like it."""
+        if attempt == last:
+            return lifetimes
         before, now = self._rate(group, last - 1, fate), self._rate(group, last, fate)
+        if before is None or now is None:
+            return lifetimes
         error = math.sqrt(now * (1.0 - now) / self._counts[group, last, fate][1])
         if now - before <= error:
             return lifetimes  # no more than chance

@@ -190,12 +190,12 @@ def test_a_retry_fails_as_often_as_retries_do_and_not_as_often_as_first_attempts
 
 @pytest.mark.parametrize(("bad", "chance"), [(0.05, 0.1), (0.2, 0.1), (0.0, 0.1)])
 def test_retries_past_those_recorded_do_not_cure_bad_inputs(bad: float, chance: float) -> None:
-    """One retry was recorded; what would three give? Within half a point over 60 recordings.
+    """One retry was recorded; what would three give? Within a point over 25 recordings.
 
     That the third attempt fails as often as the second would be four points too hopeful.
     """
     rates = []
-    for seed in range(60):
+    for seed in range(25):
         draw = Random(seed)
         attempts = {}
         for task in range(1, 301):
@@ -207,8 +207,8 @@ def test_retries_past_those_recorded_do_not_cure_bad_inputs(bad: float, chance: 
                     break
         ran, _ = run(handmade(attempts, retries=1), seed, max_retries=3)
         rates.append(measure(ran)["success_rate"])
-    # of 300 tasks: the recordings' own scatter is 0.3 points of their mean where 20% are bad
-    assert fmean(rates) == pytest.approx((1 - bad) * (1 - chance**4), abs=0.008)
+    # of 300 tasks: the recordings' own scatter is half a point of their mean where 20% are bad
+    assert fmean(rates) == pytest.approx((1 - bad) * (1 - chance**4), abs=0.012)
 
 
 def test_the_share_of_bad_inputs_is_told_from_two_rates() -> None:
@@ -261,6 +261,30 @@ def test_the_pools_are_asked_in_order() -> None:
     other = draws.draw("elsewhere", 1, None, 0.5)
     assert other.duration_ns is None
     assert other.longer_than_ns == 0
+
+
+def test_retries_of_several_numbers_are_pooled_where_each_has_too_few() -> None:
+    attempts: dict[tuple[int, int], tuple[float, str]] = {}
+    for task in range(1, FEWEST):
+        attempts[task, 1] = (1.0, "OSError")
+        attempts[task, 2] = (2.0, "OSError" if task < 3 else "ok")
+        if task < 3:
+            attempts[task, 3] = (3.0, "ok")
+    draws = Draws(handmade(attempts))
+    drawn = [draws.draw("default", 2, "OSError", u / 110) for u in range(110)]
+    assert [one.duration_ns for one in drawn] == [2 * SECOND] * 90 + [3 * SECOND] * 20
+    assert not drawn[0].assumed
+
+
+def test_failures_of_mixed_kinds_are_no_trouble() -> None:
+    """After a timeout and an OSError, a third retry: no attempt 2 was made after an OSError."""
+    attempts: dict[tuple[int, int], tuple[float, str]] = {}
+    for task in range(1, 3 * FEWEST):
+        attempts[task, 1] = (1.0, ">")
+        attempts[task, 2] = (2.0, "OSError")
+        attempts[task, 3] = (3.0, "OSError" if task % 2 else "ok")
+    draws = Draws(handmade(attempts))
+    assert draws.draw("default", 4, "OSError", 0.5).duration_ns == 3 * SECOND
 
 
 def test_resampled_pools_draw_from_the_resample_only() -> None:

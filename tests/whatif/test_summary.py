@@ -11,7 +11,9 @@ from simulation import Exponential, Fails, Modelled
 from simulation.outcome import measure, task_seconds
 from simulation.simulate import simulate
 from simulation.statistics import wilson
-from simulation.whatif.summary import summarise_scenario
+from simulation.statistics.prediction import expansion
+from simulation.whatif.replication import Side
+from simulation.whatif.summary import summarise, summarise_scenario
 from simulation.workload import Batch, SyntheticWorkload
 
 
@@ -59,3 +61,13 @@ def test_tasks_that_were_cancelled_have_no_time() -> None:
     assert [len(run) for run in seconds] == [40, 40]
     assert seconds[0] == sorted(seconds[0])
     assert measures[0]["task_seconds_p50"] == seconds[0][19]
+
+
+def test_ranges_from_few_tasks_are_wider() -> None:
+    """By sqrt(n / (n - 1)) t(n-1) / z, about the mean of the replications."""
+    measures, _ = runs(39)
+    sides = [Side(one, False, 0, 0, 0) for one in measures]
+    few, many = (summarise(sides[:1], sides, tasks)["makespan_seconds"] for tasks in (20, 10**7))
+    assert few.high - few.low == pytest.approx((many.high - many.low) * expansion(20), rel=1e-5)
+    spans = [one["makespan_seconds"] for one in measures]
+    assert (many.low, many.high) == pytest.approx((min(spans), max(spans)), rel=1e-5)
