@@ -15,8 +15,9 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from runtime import interrupts
 from runtime.accounts import Accounts
@@ -52,6 +53,9 @@ from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
 from runtime.threads import ThreadHost
 from runtime.view import PoolView
+
+if TYPE_CHECKING:
+    from simulation.whatif.forecast import Forecast
 
 __all__ = ["WorkerPool"]
 
@@ -459,6 +463,54 @@ class WorkerPool:
             ``busy_workers``; ``journal_errors`` and ``observer_errors``.
         """
         return self._accounts.summary()
+
+    def forecast(
+        self,
+        deadline: float | None = None,
+        *,
+        journal: str | PathLike[str] | None = None,
+        runs: int | None = None,
+        seed: int = 0,
+    ) -> Forecast:
+        """Forecast when all tasks submitted so far will have ended, by simulating the rest.
+
+        It reads this pool's own journal and disturbs nothing. Needs the extra ``whatif``.
+
+        Args:
+            deadline: an instant in epoch seconds of the pool's clock: how likely does everything
+                end by then?
+            journal: the journal of an older run of the same kind, for what has not been seen yet;
+                where no task was submitted, all that it did is expected.
+            runs: replications; as many as it takes by default.
+            seed: keys the draws.
+
+        Returns:
+            When, with an interval, and how likely in time (``simulation.whatif.forecast``).
+
+        Raises:
+            RuntimeError: the pool has no journal, or it could not be written.
+            ValueError: nothing has been seen that one could forecast from.
+        """
+        from simulation.whatif.forecast import forecast  # noqa: PLC0415  # asked for by few
+
+        recorder = self._recorder
+        if recorder is None or self._relay is None:
+            raise RuntimeError(
+                "a forecast is made from what was seen so far, which is in the pool's journal: "
+                "WorkerPool(config, journal='run.jsonl')"
+            )
+        now_ns = self._host.now_ns()
+        self._relay.flush()
+        if recorder.errors:
+            raise RuntimeError("the pool's journal could not be written; see the log")
+        return forecast(
+            recorder.path,
+            at_ns=now_ns,
+            deadline=deadline,
+            older=None if journal is None else Path(journal),
+            runs=runs,
+            seed=seed,
+        )
 
     # ------------------------------------------------------------ stopping
 

@@ -148,11 +148,12 @@ class Recorder:
 
     Attributes:
         errors: how often it could not be written; 0 or 1, since it gives up then.
+        path: the file.
     """
 
     def __init__(self, to: JournalTo, header: Header) -> None:
         self.errors = 0
-        self._path = Path(to.path)
+        self.path = Path(to.path)
         self._sync = to.sync
         self._records = 0
         self._file: int | None = None
@@ -160,7 +161,7 @@ class Recorder:
         self._state_at = body.index(b'"state":"') + len(b'"state":"')
         self._seal = Seal(body)
         try:
-            self._file = _open_new(self._path)
+            self._file = _open_new(self.path)
             self._put(self._seal.header)
         except (OSError, ValueError) as error:  # or a path that no file can have
             self._fail(error)
@@ -216,12 +217,12 @@ class Recorder:
                 marked = True
                 os.close(self._file)
             except OSError:
-                _log.exception("the journal %s could not be closed", self._path)
+                _log.exception("the journal %s could not be closed", self.path)
             self._file = None
         _log.error(
             "the journal %s could not be written (%s) and ends after %d steps%s; the pool goes on "
             "without it",
-            self._path,
+            self.path,
             error,
             self._records,
             ", marked incomplete" if marked else "",

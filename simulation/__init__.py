@@ -6,6 +6,7 @@ from simulation.models import Fails, Modelled
 from simulation.pool import SimulatedWorkerPool
 from simulation.replay import NondeterminismError, replay
 from simulation.whatif.answer import DishonestError
+from simulation.whatif.forecast import Forecast, forecast
 from simulation.whatif.predict import what_if
 from simulation.whatif.sweep import sweep
 from simulation.world.errors import BlockedOutsideError, DeadlockError, NothingLeftError
@@ -18,6 +19,7 @@ __all__ = [
     "Empirical",
     "Exponential",
     "Fails",
+    "Forecast",
     "LogNormal",
     "Modelled",
     "NondeterminismError",
@@ -26,6 +28,7 @@ __all__ = [
     "Uniform",
     "World",
     "explore",
+    "forecast",
     "replay",
     "replay_token",
     "sweep",
