@@ -105,7 +105,9 @@ def _show_best(console: Console, answer: Sweep) -> None:
         difference = brief_range(name, found.difference[name], difference=True).plain
         line += f"; on fresh seeds {fresh}, minus {answer.baseline} {difference}"
     say(console, line)
-    if cell.verdict != "same" and not found.holds:
+    if cell.verdict == "worse":
+        say(console, f"no cell is better than the {answer.baseline}", "yellow")
+    elif cell.verdict != "same" and not found.holds:
         say(console, f"it is not surely better than the {answer.baseline}", "yellow")
     near = sum(one.near_best for one in answer.cells) - 1
     if near > 0:

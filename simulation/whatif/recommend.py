@@ -159,6 +159,8 @@ def recommend(
     """
     wanted = parse_targets(targets)
     check_runs(runs, seed)
+    if runs == 1:
+        raise ValueError("runs=1: where the next run lies takes 2 runs or more to say, better 39")
     check_names([minimize])
     common = dict(changes or {})
     opened = open_work(

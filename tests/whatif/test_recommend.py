@@ -188,6 +188,7 @@ def test_bad_targets(text: str, message: str) -> None:
         ({"over": {"max_workers": [0, 1]}}, "max_workers=0"),
         ({"changes": {"max_workers": 3}}, "searched over, too"),
         ({"runs": 0}, "runs=0"),
+        ({"runs": 1}, "runs=1: where the next run lies"),
     ],
 )
 def test_bad_input(more: dict[str, object], message: str) -> None:
