@@ -70,7 +70,7 @@ def recorded_spans(run: RecordedRun, *, prefix: str = "", queue_spans: bool = Fa
     provider.add_span_processor(kept)
     spans = PoolSpans(provider, "none", queue_spans)
     core = Core(settings, record="all")
-    view: Any = _Replayed(run, prefix)
+    view: Any = _Replayed(run, core, prefix)
     spans.attach(view)
     for at_ns, stimulus in run.steps:
         for part in _parts(stimulus):
@@ -107,7 +107,8 @@ class _Replayed:
 
     clock: Final = "virtual"
 
-    def __init__(self, run: RecordedRun, prefix: str) -> None:
+    def __init__(self, run: RecordedRun, core: Core, prefix: str) -> None:
+        self._core = core
         self.name = run.pool
         self.settings = run.settings
         self.epoch_ns = run.epoch_ns
@@ -115,6 +116,10 @@ class _Replayed:
         self.errors: dict[tuple[int, int], str] = {}
         self._prefix = prefix
         self._kinds: dict[str, type[Exception]] = {}
+
+    def mark(self, number: int, mark: object) -> None:
+        """Have a task's transitions told with the instants before them."""
+        self._core.marks[number] = mark
 
     def task(self, number: int) -> TaskSubmitted:
         """What was submitted under a number."""
