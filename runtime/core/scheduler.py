@@ -256,10 +256,9 @@ class Core:
         if state is None:
             return [f"task {number} was never submitted"]
         task = self._tasks.get(number)
-        if task is None:
-            lines = [f"task {number} is {state.name}"]
-        else:
-            lines = [f"task {number}, {task.spec.name!r}, is {state.name}"]
+        lines = [f"task {number} is {state.name}"]
+        if task is not None:
+            lines.append(f"named {task.spec.name!r}")
             if task.attempt:
                 at, delay = task.attempt_at_ns, task.backoff_ns
                 words = started(task.attempt, None if task.state == _DELAYED else delay)
