@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from simulation.timeline.attempts import TaskTime, Timeline
+from simulation.timeline.names import shown
 
 __all__ = ["find_task"]
 
@@ -36,8 +37,8 @@ def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
     near = [name for name in names if wanted.casefold() in name.casefold()][:_SHOWN]
     near = near or difflib.get_close_matches(wanted, names, _SHOWN, 0.5)
     if near:
-        hint = f"did you mean {' or '.join(near)}?"
+        hint = f"did you mean {' or '.join(map(shown, near))}?"
     else:
         ids = f"{prefix}1 to {prefix}{max(timeline.tasks)}"
-        hint = f"ids are {ids}" + (f", names such as {names[0]}" if names else "")
+        hint = f"ids are {ids}" + (f", names such as {shown(names[0])}" if names else "")
     raise ValueError(f"--task {wanted}: there is no such task; {hint}")

@@ -15,6 +15,7 @@ from simulation.outcome import measure
 from simulation.recording.read import read_recording
 from simulation.whatif.answer import DishonestError
 from simulation.whatif.predict import what_if
+from tests.report.commands import simulation
 
 Submit = Callable[[SimulatedWorkerPool], None]
 
@@ -73,3 +74,42 @@ def test_a_slot_that_waits_at_the_end_matters_to_nobody(tmp_path: Path) -> None:
     answer = what_if(tmp_path / "held.jsonl", runs=1, max_workers=5)
     assert answer.unknown_attempts == 0
     assert answer.variant["makespan_seconds"].mean == true["makespan_seconds"]
+
+
+HOSTILE = ["\x1b]0;taken\x07\x1b[31mred", "[red]x[/red]", "a\nb" * 900, "\u202eback"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("why", "JOURNAL"),
+        ("why", "JOURNAL", "--task", "\x1b[31mr"),
+        ("slice", "JOURNAL", "--task", "1", "-o", "OUT"),
+        ("slice", "JOURNAL", "--task", "x", "-o", "OUT"),
+    ],
+)
+def test_a_terminal_is_told_nothing_by_the_names_of_tasks(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    def submit(pool: SimulatedWorkerPool) -> None:
+        for number, name in enumerate(HOSTILE):
+            pool.submit_task(name, Modelled(1.0 + number))
+
+    run(tmp_path / "run.jsonl", submit, max_workers=1)
+    paths = {"JOURNAL": str(tmp_path / "run.jsonl"), "OUT": str(tmp_path / "test_it.py")}
+    done = simulation(*(paths.get(word, word) for word in command))
+    printed = done.stdout + done.stderr
+    assert printed.strip()
+    assert all(one.isprintable() or one == "\n" for one in printed), printed
+    assert max(map(len, printed.splitlines())) < 400
+
+
+def test_long_names_leave_the_figures_of_why_whole(tmp_path: Path) -> None:
+    def submit(pool: SimulatedWorkerPool) -> None:
+        for number in range(3):
+            pool.submit_task("a long name " * 9, Modelled(1.25 + number, [Fails(), None]))
+
+    run(tmp_path / "run.jsonl", submit, max_workers=1)
+    done = simulation("why", str(tmp_path / "run.jsonl"))
+    table = done.stdout.split("the slowest tasks")[1].split("The run took")[0]
+    assert table.count("…") == 3  # of the names
