@@ -17,9 +17,9 @@ journal says who submitted a task since ``TaskSubmitted`` has a ``parent``.
 What belongs to a task moves with it: a deadline keeps its distance from the submission, and so does
 a cancel. An abort and a drain are somebody's decisions about all tasks: as recorded they stay at
 their instants, closed they keep their place among the ends, scaled they are scaled. But a drain
-that came when every task from outside had ended was the end of the run, and follows their ends:
-``with`` leaves one in each journal, and at its recorded instant it would refuse what tasks of a
-slower setting submit after that.
+that came when every task from outside had ended was the end of the run, and follows their ends, or
+is left out where it refused nothing: ``with`` leaves one in each journal, and at its recorded
+instant it would refuse what tasks of a slower setting submit after that.
 """
 
 from __future__ import annotations
@@ -230,6 +230,7 @@ class Source:
         ]
         own = [0, *accumulate(end.task not in self._parents for end in recording.run.ends)]
         outside = len(recording.specs) - len(self._parents)
+        refused = any(end.reason == "submitted while draining" for end in recording.run.ends)
         known: list[Arrival] = []
         first_at = recording.arrivals[0][0] if recording.arrivals else 0
         for (at, part), ends_before in zip(recording.arrivals, recording.ends_before, strict=True):
@@ -243,7 +244,8 @@ class Source:
                 self._children[parent].append((after_ns, bundle))
                 self._parents_attempts[parent[0]].append(parent)
             elif type(part) is DrainRequested and 0 < outside == own[ends_before]:
-                self._closing = self._closing or (outside, at - ends[-1], bundle)
+                if refused:  # else it did nothing, and is to do nothing
+                    self._closing = self._closing or (outside, at - ends[-1], bundle)
             elif self._closed and own[ends_before]:
                 ended = own[ends_before]
                 self._queue.append((ended, at - ends[ended - 1], bundle))
