@@ -33,7 +33,7 @@ from runtime.core.records import (
 )
 from runtime.core.settings import CoreSettings
 from runtime.core.states import ILLEGAL, NEXT, Cause, TaskState
-from runtime.core.stories import in_seconds, started
+from runtime.core.stories import outline
 from runtime.core.tally import Tally
 from runtime.core.task import Task
 
@@ -255,27 +255,7 @@ class Core:
         state = self.state(number)
         if state is None:
             return [f"task {number} was never submitted"]
-        task = self._tasks.get(number)
-        if task is None:
-            lines = [f"task {number} is {state.name}"]
-        else:
-            lines = [f"task {number}, {task.spec.name!r}, is {state.name}"]
-            if task.attempt:
-                at, delay = task.attempt_at_ns, task.backoff_ns
-                words = started(task.attempt, None if task.state == _DELAYED else delay)
-                lines.append(
-                    f"{in_seconds(at)}: {words}, as attempt {task.attempt} on slot {task.slot}"
-                )
-            if task.state == _DELAYED:
-                lines.append(f"{in_seconds(task.due_at_ns)}: its backoff will have elapsed")
-            elif task.state == _READY:
-                lines.append(f"{in_seconds(task.ready_at_ns)}: ready")
-        lines.extend(
-            f"attempt {attempt} is abandoned" + (f" and holds slot {slot}" if slot >= 0 else "")
-            for (owner, attempt), slot in self._abandoned.items()
-            if owner == number
-        )
-        return lines
+        return outline(number, state, self._tasks.get(number), self._abandoned)
 
     # ------------------------------------------------------------ timers
 

@@ -12,13 +12,14 @@ end of a backoff before the retry starts, and a late result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, assert_never
 
 from runtime.core.records import AttemptFailed, Reason, Transition
 from runtime.core.states import Cause, TaskState
+from runtime.core.task import Task
 
-__all__ = ["Sentence", "ended", "in_seconds", "started", "tell"]
+__all__ = ["Sentence", "ended", "in_seconds", "outline", "started", "tell"]
 
 _SECOND: Final = 1_000_000_000
 
@@ -170,3 +171,35 @@ def in_seconds(duration_ns: int) -> str:
     """
     whole, part = divmod(duration_ns, _SECOND)
     return f"{whole}.{part:09d}".rstrip("0").rstrip(".") + " s" if part else f"{whole} s"
+
+
+def outline(
+    number: int, state: TaskState, task: Task | None, abandoned: Mapping[tuple[int, int], int]
+) -> list[str]:
+    """What a core still knows of a task, which is no whole story: the past is in a journal.
+
+    Args:
+        number: the task's number.
+        state: the state it is in.
+        task: what is remembered of it, where it has not ended.
+        abandoned: the core's abandoned attempts with the slots that they hold, -1 for none.
+    """
+    lines = [f"task {number} is {state.name}"]
+    if task is not None:
+        lines.append(f"named {task.spec.name!r}")
+        if task.attempt:
+            at, delay = task.attempt_at_ns, task.backoff_ns
+            words = started(task.attempt, None if state is TaskState.DELAYED else delay)
+            lines.append(
+                f"{in_seconds(at)}: {words}, as attempt {task.attempt} on slot {task.slot}"
+            )
+        if state is TaskState.DELAYED:
+            lines.append(f"{in_seconds(task.due_at_ns)}: its backoff will have elapsed")
+        elif state is TaskState.READY:
+            lines.append(f"{in_seconds(task.ready_at_ns)}: ready")
+    lines.extend(
+        f"attempt {attempt} is abandoned" + (f" and holds slot {slot}" if slot >= 0 else "")
+        for (owner, attempt), slot in abandoned.items()
+        if owner == number
+    )
+    return lines

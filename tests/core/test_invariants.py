@@ -208,7 +208,7 @@ def test_what_is_broken_is_told_with_the_story() -> None:
         check(core)
     told = str(broken.value)
     assert told.startswith("invariant 10: expected its timeout to be 19; found 23")
-    assert "task 3, '', is RUNNING" in told
+    assert "task 3 is RUNNING" in told
     assert broken.value.story == core.story(3)
 
 
