@@ -111,7 +111,7 @@ def main() -> None:
     try:
         with serve(port=chosen.port) as endpoint, tempfile.TemporaryDirectory() as folder:
             print(f"metrics: {endpoint.url}")
-            server = _prometheus(endpoint.url, Path(folder), chosen.prometheus_port)
+            server = start_prometheus(endpoint.url, Path(folder), chosen.prometheus_port)
             print("Ctrl-C ends it", flush=True)
             try:
                 over.wait(chosen.seconds)
@@ -129,8 +129,17 @@ def main() -> None:
         thread.join()
 
 
-def _prometheus(url: str, folder: Path, port: int) -> subprocess.Popen[bytes] | None:
-    """Start a Prometheus that scrapes, where one is installed."""
+def start_prometheus(url: str, folder: Path, port: int) -> subprocess.Popen[bytes] | None:
+    """Start a Prometheus that scrapes, where one is installed.
+
+    Args:
+        url: where the metrics are served.
+        folder: where it keeps what it scrapes.
+        port: where it listens, on this machine alone.
+
+    Returns:
+        Its process, ``None`` where there is none.
+    """
     program = shutil.which("prometheus")
     if program is None:
         print("no prometheus on PATH: install Debian's package prometheus to have it scraped")
