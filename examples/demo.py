@@ -61,7 +61,7 @@ def main() -> None:
     """Record, replay, ask."""
     logging.getLogger("twinclock").setLevel(logging.ERROR)  # its failures are part of the show
     JOURNAL.unlink(missing_ok=True)
-    print("1. Run: 300 questions on real threads, some slow, some failing, three that hang")
+    print("1. Run: 300 questions on real threads, some slow, some failing, three too late")
     record(JOURNAL)
     print("\n2. Replay: every decision of that run, made again by a fresh core")
     show("replay", str(JOURNAL))
