@@ -75,7 +75,7 @@ Next:
   make page                                         the same to look at: out/demo.html
   python -m simulation sweep {JOURNAL} --vary max_workers=10,20,50
   python -m simulation slice {JOURNAL} --task Q217 -o test_q217.py
-                                                    that task's story, as a small test
+                                                    that task's story, as a small test for pytest
   make compare                                      this run and three variants in a Prometheus
   python -m simulation run examples/outage.toml     a run that never happened
   head -3 {JOURNAL}                            the journal: one line a decision

@@ -10,6 +10,7 @@ import argparse
 import logging
 import math
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=24.0, help="how long tasks come")
     parser.add_argument("--prometheus-port", type=int, default=9090)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: the server goes with us
     logging.getLogger("twinclock").setLevel(logging.CRITICAL)  # its timeout is part of the story
     for path in (JOURNAL, SPANS):
         path.parent.mkdir(exist_ok=True)

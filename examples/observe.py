@@ -11,6 +11,7 @@ import logging
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -140,6 +141,13 @@ def start_prometheus(url: str, folder: Path, port: int) -> subprocess.Popen[byte
     Returns:
         Its process, ``None`` where there is none.
     """
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            print(f"not scraped: port {port}: {error.strerror}; --prometheus-port takes another")
+            return None
     program = shutil.which("prometheus")
     if program is None:
         print("no prometheus on PATH: install Debian's package prometheus to have it scraped")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.observe import start_prometheus
 from runtime import WorkerPoolConfig
 from simulation import Constant, Modelled, SimulatedWorkerPool
 from simulation.exports.openmetrics import samples_of
@@ -75,6 +76,13 @@ def test_a_port_that_is_taken_is_named(journal: Path, taken: int) -> None:
     done = compare(journal, "--port", str(taken), "--seconds", "60")
     assert done.returncode == 1
     assert done.stderr == f"error: port {taken} is taken; --port takes another one\n"
+
+
+def test_what_is_not_scraped_says_so(
+    tmp_path: Path, taken: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start_prometheus("http://127.0.0.1:1/metrics", tmp_path, taken) is None
+    assert f"not scraped: port {taken}: Address already in use" in capsys.readouterr().out
 
 
 def test_the_export_says_when_its_samples_lie(journal: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from examples.show_trace import spans_of
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "late-task.md"
 
@@ -75,7 +77,9 @@ def test_a_late_task_is_found_out(tmp_path: Path) -> None:
         if part == "late.py":
             words += ["--seconds", "4"]  # Prometheus is not asked: there is no PATH
         if part == "show_trace.py":
-            words[-1] = _trace_of(tmp_path / "out" / "late-spans.jsonl")
+            spans = tmp_path / "out" / "late-spans.jsonl"
+            words[-1] = _trace_of(spans)
+            assert spans_of(spans, "night-13") == spans_of(spans, words[-1])
         done = subprocess.run(
             [sys.executable, *words],
             cwd=tmp_path,
