@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint types layers bench mutants docs dashboards compare observe clean
+.PHONY: help demo test install lint types layers bench mutants docs dashboards compare page observe clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,11 @@ compare: .venv/.base  ## the demo's run and three variants of it, over each othe
 	@test -f out/demo.jsonl || { echo "there is no out/demo.jsonl yet: make demo"; exit 1; }
 	@$(BIN)/python examples/compare.py out/demo.jsonl
 
+page: .venv/.report  ## the demo's run and two variants of it as one HTML page
+	@test -f out/demo.jsonl || { echo "there is no out/demo.jsonl yet: make demo"; exit 1; }
+	@$(BIN)/python -m simulation export out/demo.jsonl --to html -o out/demo.html \
+		--variant max_workers=20 --variant task_timeout_seconds=0.3
+
 observe: .venv/.base  ## run a demo with its metrics, scraped where a Prometheus is there
 	@$(BIN)/python examples/observe.py
 
@@ -69,6 +74,11 @@ clean:  ## remove what the targets made
 .venv/.dev: .venv/.base
 	@echo "setting up .venv for development ..."
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/.report: .venv/.base
+	@echo "setting up .venv for the page (bokeh, 80 MB) ..."
+	@$(PIP) --editable '.[report]'
 	@touch $@
 
 .venv/.dashboards: .venv/.base

@@ -6,16 +6,21 @@ Needs Debian's package ``prometheus``, which brings ``promtool``. Ctrl-C ends it
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
+import urllib.parse
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-VARIANTS = ("max_workers=10", "max_workers=20", "max_retries=1")
+VARIANTS = ("max_workers=10", "max_workers=20", "task_timeout_seconds=0.3")
 
 
 def main() -> None:
@@ -34,14 +39,25 @@ def main() -> None:
         folder = Path(made)
         file = folder / "runs.om"
         command = [sys.executable, "-m", "simulation", "export", chosen.journal]
-        command += ["--to", "openmetrics", "-o", str(file)]
+        command += ["--to", "openmetrics", "-o", str(file), "--json"]
         for variant in chosen.variants or VARIANTS:
             command += ["--variant", variant]
-        exported = subprocess.run(command, cwd=ROOT, check=False)
+        exported = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         if exported.returncode:
             sys.exit(exported.returncode)
+        told = json.loads(exported.stdout)
         blocks = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(file)]
-        subprocess.run([*blocks, str(folder / "data")], check=True, stdout=subprocess.DEVNULL)
+        loaded = subprocess.run(
+            [*blocks, str(folder / "data")], check=False, capture_output=True, text=True
+        )
+        if loaded.returncode:
+            sys.exit(f"error: promtool: {loaded.stderr.strip()}")
         (folder / "prometheus.yml").write_text("global: {}\n")
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
@@ -55,16 +71,63 @@ def main() -> None:
                 stdout=log,
                 stderr=log,
             )
-        print(f"Prometheus: http://127.0.0.1:{chosen.port}/graph")
-        print("  sum by (instance) (rate(workerpool_tasks_finished_total[20s]))")
-        print("Grafana: import dashboards/json/simulation.json; Ctrl-C ends it", flush=True)
+        say(told, f"http://127.0.0.1:{chosen.port}")
         try:
-            threading.Event().wait(chosen.seconds)
+            server.wait(chosen.seconds)
+            port_taken = "address already in use" in (folder / "log").read_text()
+            sys.exit(
+                f"error: port {chosen.port} is taken; --port takes another one"
+                if port_taken
+                else f"error: prometheus ended: {(folder / 'log').read_text()[-500:]}"
+            )
+        except subprocess.TimeoutExpired:
+            pass  # its time is over
         except KeyboardInterrupt:
             pass
         finally:
             server.terminate()
             server.wait()
+
+
+def say(told: dict[str, Any], url: str) -> None:
+    """Print where to look, and at what.
+
+    Args:
+        told: what the export said of itself.
+        url: the Prometheus.
+    """
+    first, last = math.floor(told["from_seconds"]), math.ceil(told["to_seconds"])
+    every = told["every_seconds"]
+    seconds = last - first
+    interval = f"{round(every * 1000)}ms"  # Grafana reads no fractions
+    window = f"{math.ceil(every * 4 * 1000)}ms"  # four scrapes, as Grafana's $__rate_interval
+    print(f"runs: {', '.join(told['instances'])}; a sample each {every:g} s")
+    print(f"Prometheus, with the first figure: {url}/graph?{_figure(window, last, seconds)}")
+    print("Grafana, where you have one:")
+    print(f"  a Prometheus datasource with the URL {url} and the scrape interval {interval}")
+    print("  (with the usual 15 s its rates would reach over a minute, longer than a short run)")
+    print("  import dashboards/json/simulation.json; time range, in UTC:")
+    print(f"  from {_clock(first)} to {_clock(last)}")
+    print("a picture without a Grafana, with npm and chromium, from another terminal:")
+    print(f"  python -m dashboards.preview simulation --prometheus {url} --end {last} \\")
+    print(f"    --seconds {seconds} --scrape {every:g} -o out/simulation.png")
+    print("Ctrl-C ends it", flush=True)
+
+
+def _figure(window: str, last: int, seconds: int) -> str:
+    """The part of Prometheus's address that shows throughput by run."""
+    return urllib.parse.urlencode(
+        {
+            "g0.expr": f"sum by (instance) (rate(workerpool_tasks_finished_total[{window}]))",
+            "g0.tab": 0,
+            "g0.end_input": _clock(last),
+            "g0.range_input": f"{seconds}s",
+        }
+    )
+
+
+def _clock(epoch: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch))
 
 
 if __name__ == "__main__":

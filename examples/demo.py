@@ -61,7 +61,7 @@ def main() -> None:
     """Record, replay, ask."""
     logging.getLogger("twinclock").setLevel(logging.ERROR)  # its failures are part of the show
     JOURNAL.unlink(missing_ok=True)
-    print("1. Run: 300 questions on real threads, some slow, some failing, three that hang")
+    print("1. Run: 300 questions on real threads, some slow, some failing, three too late")
     record(JOURNAL)
     print("\n2. Replay: every decision of that run, made again by a fresh core")
     show("replay", str(JOURNAL))
@@ -70,10 +70,15 @@ def main() -> None:
     print(
         f"""
 Next:
-  head -3 {JOURNAL}                           the journal: one line a decision
-  python -m simulation replay {JOURNAL} --set task_timeout_seconds=0.3 --set max_retries=1
+  . .venv/bin/activate                              once in a terminal, for what follows
+  python -m simulation why {JOURNAL}           why the slowest task took so long
+  make page                                         the same to look at: out/demo.html
+  python -m simulation sweep {JOURNAL} --vary max_workers=10,20,50
+  python -m simulation slice {JOURNAL} --task Q217 -o test_q217.py
+                                                    that task's story, as a small test for pytest
+  make compare                                      this run and three variants in a Prometheus
   python -m simulation run examples/outage.toml     a run that never happened
-  python examples/concurrency_integration_demo.py   four phases of an orchestrator
+  head -3 {JOURNAL}                            the journal: one line a decision
   README.md and docs/                               how it works, and how far to trust it"""
     )
 

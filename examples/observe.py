@@ -11,6 +11,7 @@ import logging
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,7 +112,7 @@ def main() -> None:
     try:
         with serve(port=chosen.port) as endpoint, tempfile.TemporaryDirectory() as folder:
             print(f"metrics: {endpoint.url}")
-            server = _prometheus(endpoint.url, Path(folder), chosen.prometheus_port)
+            server = start_prometheus(endpoint.url, Path(folder), chosen.prometheus_port)
             print("Ctrl-C ends it", flush=True)
             try:
                 over.wait(chosen.seconds)
@@ -129,8 +130,24 @@ def main() -> None:
         thread.join()
 
 
-def _prometheus(url: str, folder: Path, port: int) -> subprocess.Popen[bytes] | None:
-    """Start a Prometheus that scrapes, where one is installed."""
+def start_prometheus(url: str, folder: Path, port: int) -> subprocess.Popen[bytes] | None:
+    """Start a Prometheus that scrapes, where one is installed.
+
+    Args:
+        url: where the metrics are served.
+        folder: where it keeps what it scrapes.
+        port: where it listens, on this machine alone.
+
+    Returns:
+        Its process, ``None`` where there is none.
+    """
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            print(f"not scraped: port {port}: {error.strerror}; --prometheus-port takes another")
+            return None
     program = shutil.which("prometheus")
     if program is None:
         print("no prometheus on PATH: install Debian's package prometheus to have it scraped")

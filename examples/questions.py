@@ -1,4 +1,4 @@
-"""What stands in for the slow, flaky services of an orchestrator: waits, failures, hangs.
+"""What stands in for the slow, flaky services of an orchestrator: waits, failures, late answers.
 
 How long a question takes and whether it fails depends on its number alone, so every run of the
 examples does the same work.
@@ -7,6 +7,7 @@ examples does the same work.
 from __future__ import annotations
 
 import random
+import time
 
 from concurrency import current_attempt
 
@@ -17,7 +18,7 @@ class ServiceUnavailableError(Exception):
 
 def ask(number: int) -> str:
     """Answer a micro question: 20 to 200 ms of waiting; one in eight fails at first, one in a
-    hundred hangs at first.
+    hundred takes half a second more at first, and heeds no token.
 
     Args:
         number: the question's number.
@@ -32,7 +33,7 @@ def ask(number: int) -> str:
     luck = random.Random(number * 10 + attempt.number)
     attempt.sleep(luck.uniform(0.02, 0.2))
     if attempt.number == 1 and number % 100 == 17:
-        attempt.sleep(60.0)  # a hung connection: the pool's timeout ends the wait
+        time.sleep(0.5)  # past the demo's timeout: the pool goes on, and the answer comes too late
     if attempt.number == 1 and luck.random() < 0.125:
         raise ServiceUnavailableError(f"question {number}")
     return f"answer {number}"

@@ -69,8 +69,8 @@ def recorded_spans(run: RecordedRun, *, prefix: str = "", queue_spans: bool = Fa
     )
     provider.add_span_processor(kept)
     spans = PoolSpans(provider, "none", queue_spans)
-    core = Core(settings, record="all")
-    view: Any = _Replayed(run, core, prefix)
+    core = Core(settings)
+    view: Any = _Replayed(run, prefix, core)
     spans.attach(view)
     for at_ns, stimulus in run.steps:
         for part in _parts(stimulus):
@@ -107,23 +107,23 @@ class _Replayed:
 
     clock: Final = "virtual"
 
-    def __init__(self, run: RecordedRun, core: Core, prefix: str) -> None:
-        self._core = core
+    def __init__(self, run: RecordedRun, prefix: str, core: Core) -> None:
         self.name = run.pool
         self.settings = run.settings
         self.epoch_ns = run.epoch_ns
         self.specs: dict[int, TaskSubmitted] = {}
         self.errors: dict[tuple[int, int], str] = {}
         self._prefix = prefix
+        self._marks = core.marks
         self._kinds: dict[str, type[Exception]] = {}
-
-    def mark(self, number: int, mark: object) -> None:
-        """Have a task's transitions told with the instants before them."""
-        self._core.marks[number] = mark
 
     def task(self, number: int) -> TaskSubmitted:
         """What was submitted under a number."""
         return self.specs[number]
+
+    def mark(self, number: int, mark: object) -> None:
+        """Have a task's transitions told."""
+        self._marks[number] = mark
 
     def task_id(self, number: int) -> str:
         """The public id of a task."""

@@ -4,13 +4,14 @@ panels drawn by Grafana's own components in a headless Chromium.
     python -m dashboards.preview overview --prometheus http://127.0.0.1:9090 -o overview.png
 
 Needs npm and Chromium; npm's packages go to ``out/preview``. It is no Grafana: one page, every
-variable at *All*, the heat map painted by the page itself. It exits with 1 and names the panels
-that drew nothing.
+variable at *All*, the heat map and the exemplars painted by the page itself. It exits with 1 and
+names the panels that drew nothing. Of one panel (``--panel``) it says the exemplars, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import html
 import json
 import math
@@ -27,8 +28,9 @@ from typing import Any, Final
 
 _HERE: Final = Path(__file__).resolve().parent
 _ROOT: Final = _HERE.parents[1]
-_WIDTH: Final = 1504
+_COLUMN: Final = 62  # of 24, in pixels, as in page.tsx
 _ROW: Final = 38
+_DOTS: Final = 3  # how many are said
 _POINTS: Final = 240  # about as many as Grafana asks of a panel this wide
 
 
@@ -41,6 +43,7 @@ def main() -> int:
     parser.add_argument("--end", type=float, default=None, metavar="EPOCH", help="now by default")
     parser.add_argument("--seconds", type=float, default=300.0, help="how far back it looks")
     parser.add_argument("--scrape", type=float, default=1.0, help="the scrape interval, in seconds")
+    parser.add_argument("--panel", metavar="TITLE", help="this panel alone")
     parser.add_argument("--light", action="store_true", help="Grafana's light theme")
     parser.add_argument("-o", "--output", required=True, metavar="PNG")
     chosen = parser.parse_args()
@@ -48,6 +51,8 @@ def main() -> int:
     if missing:
         sys.exit(f"error: {' and '.join(missing)} not found on PATH")
     dashboard = json.loads((_ROOT / "dashboards" / "json" / f"{chosen.dashboard}.json").read_text())
+    if chosen.panel is not None:
+        dashboard["panels"] = [_alone(dashboard["panels"], chosen.panel)]
     step = max(1, math.ceil(chosen.seconds * 1000 / _POINTS))  # in milliseconds, from here on
     to = math.floor((time.time() if chosen.end is None else chosen.end) * 1000 / step) * step
     since = to - math.ceil(chosen.seconds * 1000 / step) * step
@@ -64,31 +69,81 @@ def main() -> int:
             for panel in dashboard["panels"]
             if panel["type"] != "row"
         }
+        exemplars = {
+            panel["id"]: _exemplars(chosen.prometheus, panel["targets"][0]["expr"], since, to)
+            for panel in dashboard["panels"]
+            if any(target.get("exemplar") for target in panel.get("targets", ()))
+        }
     except (OSError, ValueError) as error:
         sys.exit(f"error: {chosen.prometheus}: {error}")
     asked = {
         "dashboard": dashboard,
         "answers": answers,
+        "exemplars": exemplars,
         "from": since,
         "to": to,
         "step": step,
         "dark": not chosen.light,
     }
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
-    title = _draw(asked, _bundle(), Path(chosen.output).resolve(), rows * _ROW + 16)
+    columns = max(panel["gridPos"]["x"] + panel["gridPos"]["w"] for panel in dashboard["panels"])
+    size = (columns * _COLUMN + 16, rows * _ROW + 16)
+    title = _draw(asked, _bundle(), Path(chosen.output).resolve(), size)
     found = json.loads(title)
-    print(f"{chosen.output}: {len(found['drawn'])} panels drawn")
+    drawn = len(found["drawn"])
+    print(f"{chosen.output}: {drawn} panel{'' if drawn == 1 else 's'} drawn")
+    if chosen.panel is not None and (dots := exemplars.get(0)):
+        print("its dots, the longest first:")
+        for dot in sorted(dots, key=lambda dot: -dot["value"])[:_DOTS]:
+            print(f"  {dot['value']:.3f} s at {_clock(dot['at'])}, trace {dot['trace']}")
     if found["empty"]:
         print(f"error: nothing drawn in {', '.join(found['empty'])}", file=sys.stderr)
         return 1
     return 0
 
 
-def _ask(url: str, expr: str, window: str, since: int, to: int, step: int) -> Any:
-    """The series of a query over the time shown (in milliseconds), every variable at *All*."""
+def _alone(panels: list[dict[str, Any]], title: str) -> dict[str, Any]:
+    """The panel of that title, at the top left."""
+    titles = [panel["title"] for panel in panels if panel["type"] != "row"]
+    for panel in panels:
+        if panel["title"] == title and panel["type"] != "row":
+            panel["gridPos"].update(x=0, y=0, w=12)
+            return panel
+    close = difflib.get_close_matches(title, titles, 1, 0.0)
+    sys.exit(f"error: no panel {title!r}; did you mean {close[0]!r}?")
+
+
+def _exemplars(url: str, expr: str, since: int, to: int) -> list[dict[str, Any]]:
+    """The traces that the query's series name in that time (in milliseconds), as Grafana asks."""
+    times = {"start": since / 1000, "end": to / 1000}
+    expr = _filled(expr, "1m")  # of which the series alone count
+    asked = urllib.parse.urlencode({"query": expr, **times})
+    with urllib.request.urlopen(f"{url}/api/v1/query_exemplars?{asked}", timeout=30) as answer:
+        series = json.load(answer)["data"]
+    return [
+        {
+            "at": found["timestamp"] * 1000,
+            "value": float(found["value"]),
+            "trace": found["labels"].get("trace_id", "?"),
+        }
+        for one in series
+        for found in one["exemplars"]
+    ]
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(at / 1000))
+
+
+def _filled(expr: str, window: str) -> str:
     for name in ("job", "instance", "pool"):
         expr = expr.replace(f"${name}", ".*")
-    expr = expr.replace("$__rate_interval", window)
+    return expr.replace("$__rate_interval", window)
+
+
+def _ask(url: str, expr: str, window: str, since: int, to: int, step: int) -> Any:
+    """The series of a query over the time shown (in milliseconds), every variable at *All*."""
+    expr = _filled(expr, window)
     times = {"start": since / 1000, "end": to / 1000, "step": step / 1000}
     asked = urllib.parse.urlencode({"query": expr, **times})
     try:
@@ -145,7 +200,7 @@ def _bundle() -> Path:
     return made
 
 
-def _draw(asked: dict[str, Any], program: Path, output: Path, height: int) -> str:
+def _draw(asked: dict[str, Any], program: Path, output: Path, size: tuple[int, int]) -> str:
     """Take the picture; what the page says of itself."""
     data = json.dumps(asked).replace("</", "<\\/")
     with tempfile.TemporaryDirectory() as made:
@@ -169,7 +224,7 @@ def _draw(asked: dict[str, Any], program: Path, output: Path, height: int) -> st
             "--disable-sync",
             "--hide-scrollbars",
             f"--user-data-dir={made}/profile",
-            f"--window-size={_WIDTH},{height}",
+            f"--window-size={size[0]},{size[1]}",
             "--virtual-time-budget=10000",
             page.as_uri(),
         ]

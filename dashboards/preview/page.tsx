@@ -1,6 +1,6 @@
 // Draws a dashboard from its JSON and the answers of a Prometheus, with Grafana's own components:
-// lines and numbers by @grafana/ui, units and colours by @grafana/data. The heat map's component is
-// not in a package, so this page paints its cells by itself.
+// lines and numbers by @grafana/ui, units and colours by @grafana/data. The components of the heat map
+// and of exemplars are in no package, so this page paints their cells and dots by itself.
 import React from "react";
 import { createRoot } from "react-dom/client";
 import {
@@ -14,7 +14,7 @@ import {
 } from "@grafana/data";
 import { BigValue, PanelContextProvider, TimeSeries } from "@grafana/ui";
 
-const { dashboard, answers, from, to, step, dark } = (window as any).ASKED; // in milliseconds
+const { dashboard, answers, exemplars, from, to, step, dark } = (window as any).ASKED; // in milliseconds
 const theme = createTheme({ colors: { mode: dark ? "dark" : "light" } });
 const COLUMN = 62, ROW = 38, GAP = 8;
 const range = { from: dateTime(from), to: dateTime(to) };
@@ -59,11 +59,38 @@ function frames(panel: any): any[] {
   return made;
 }
 
+// A diamond an exemplar, at its own instant and value, as Grafana puts them.
+function Dots({ config, dots }: any) {
+  React.useLayoutEffect(() => {
+    config.addHook("draw", (plot: any) => {
+      const pen = plot.ctx, size = 4 * devicePixelRatio;
+      const { left, top, width, height } = plot.bbox;
+      const scale = plot.series[1].scale;
+      pen.save();
+      pen.fillStyle = theme.visualization.getColorByName("light-blue");
+      for (const { at, value } of dots) {
+        const x = Math.min(Math.max(plot.valToPos(at, "x", true), left), left + width);
+        const y = Math.min(Math.max(plot.valToPos(value, scale, true), top), top + height);
+        pen.beginPath();
+        pen.moveTo(x, y - size), pen.lineTo(x + size, y), pen.lineTo(x, y + size), pen.lineTo(x - size, y);
+        pen.fill();
+      }
+      pen.restore();
+    });
+  }, [config]);
+  return null;
+}
+
 function Lines({ panel, width, height }: any) {
   const data = frames(panel);
+  if (!data.some((frame) => frame.fields[1].values.some((value: any) => value !== null))) {
+    return <div style={{ padding: 8 }}>No data</div>;
+  }
   return (
     <TimeSeries frames={data} timeRange={timeRange} timeZone="utc" width={width} height={height}
-      legend={panel.options.legend} options={{}} />
+      legend={panel.options.legend} options={{}}>
+      {(config: any) => <Dots config={config} dots={exemplars[panel.id] ?? []} />}
+    </TimeSeries>
   );
 }
 
@@ -153,13 +180,14 @@ function Panel({ panel }: any) {
 
 const panels = dashboard.panels;
 const bottom = Math.max(...panels.map((panel: any) => panel.gridPos.y + panel.gridPos.h));
+const right = Math.max(...panels.map((panel: any) => panel.gridPos.x + panel.gridPos.w));
 document.body.style.cssText =
   `margin:8px;background:${theme.colors.background.canvas};color:${theme.colors.text.primary};` +
   `font:14px/1.3 Inter,Helvetica,Arial,sans-serif`;
 createRoot(document.getElementById("root")!).render(
   <ThemeContext.Provider value={theme}>
     <PanelContextProvider value={{ eventsScope: "preview", eventBus: new EventBusSrv() } as any}>
-      <div style={{ position: "relative", width: 24 * COLUMN, height: bottom * ROW }}>
+      <div style={{ position: "relative", width: right * COLUMN, height: bottom * ROW }}>
         {panels.map((panel: any) => <Panel key={panel.id} panel={panel} />)}
       </div>
     </PanelContextProvider>

@@ -107,8 +107,15 @@ def export(
         return FAILED
     write_file(output, data)
     names = [instance, *(text for text, _ in wanted)]
+    document: dict[str, Any] = {"path": output, "format": to, "instances": names}
+    document["bytes"] = len(data)
+    if to == "openmetrics":
+        from simulation.exports.openmetrics import samples_of  # noqa: PLC0415  # start-up time
+
+        first, last, apart = samples_of(data)
+        document |= {"from_seconds": first, "to_seconds": last, "every_seconds": apart}
     if as_json:
-        print_json({"path": output, "format": to, "instances": names, "bytes": len(data)})
+        print_json(document)
     else:
         click.echo(f"{output}: {len(data):,} bytes, instances {', '.join(names)}")
     return FINE

@@ -21,7 +21,7 @@ def time_left(seconds: float) -> str:
 
     Example:
         >>> time_left(4.2), time_left(75), time_left(7300)
-        ('5 s', '1 min 15 s', '2 h 2 min')
+        ('5 s', '1 min 15 s', '2 h 1 min')
     """
     whole = int(seconds) + (seconds > int(seconds))
     if whole < 60:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.config import seconds_to_ns
 from runtime.journal import read_journal
@@ -11,7 +13,7 @@ from simulation.replay import replay
 from simulation.whatif.predict import variant, what_if
 from telemetry.openmetrics import RecordedRun, openmetrics
 
-__all__ = ["export_openmetrics"]
+__all__ = ["export_openmetrics", "samples_of"]
 
 
 def export_openmetrics(
@@ -56,3 +58,39 @@ def export_openmetrics(
         gone_in = [(at_ns, stimulus) for at_ns, stimulus, _ in simulated]
         runs.append(RecordedRun(name, header.pool, settings, gone_in, epoch_ns))
     return openmetrics(runs, every_seconds=every_seconds)
+
+
+class Samples(NamedTuple):
+    """When the samples of an OpenMetrics file were taken: what to choose in Grafana.
+
+    Args:
+        first: epoch seconds of the first one.
+        last: of the last one.
+        every: how far apart they lie, in seconds; of the run where that is most.
+    """
+
+    first: float
+    last: float
+    every: float
+
+
+def samples_of(data: bytes) -> Samples:
+    """When the samples of an exported file were taken.
+
+    Args:
+        data: what :func:`export_openmetrics` gave.
+
+    Returns:
+        The instants of the first and last, and their distance.
+
+    Example:
+        >>> limit = 'workerpool_workers_limit{instance="recorded",pool="p"} 4.0 '
+        >>> samples_of("".join(f"{limit}{at}\\n" for at in (100, 100.5, 101, 101.2)).encode())
+        Samples(first=100.0, last=101.2, every=0.5)
+    """
+    runs: dict[bytes, list[float]] = {}
+    for found in re.finditer(rb"^workerpool_workers_limit(\{.*\}) \S+ (\S+)$", data, re.MULTILINE):
+        runs.setdefault(found[1], []).append(float(found[2]))
+    instants = [at for run in runs.values() for at in run]
+    gaps = [later - at for run in runs.values() for at, later in itertools.pairwise(run)]
+    return Samples(min(instants), max(instants), round(max(gaps, default=0.0), 6))

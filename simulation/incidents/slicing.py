@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +33,7 @@ from simulation.incidents.writing import write_test
 from simulation.pool import SimulatedWorkerPool
 from simulation.recording.read import Recording, read_recording
 from simulation.replay import replay
+from simulation.timeline.find import near_names
 
 __all__ = ["CannotSliceError", "Slice", "slice_journal"]
 
@@ -163,9 +163,8 @@ def _find(journal: Journal, recording: Recording, task: str) -> int:
             f"{journal.path}: {len(named)} tasks are named {task!r}; give one of their ids: "
             f"{some}{more}"
         )
-    names = [spec.name for spec in recording.specs.values()]
-    near = difflib.get_close_matches(task, names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "give an id, a number or a name"
+    near = near_names(task, list(dict.fromkeys(spec.name for spec in recording.specs.values())))
+    hint = f"did you mean {' or '.join(near)}?" if near else "give an id, a number or a name"
     raise ValueError(f"{journal.path}: no task {task!r} in this journal: {hint}")
 
 

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from simulation.timeline.attempts import TaskTime, Timeline
 from simulation.timeline.names import shown
 
-__all__ = ["find_task"]
+__all__ = ["find_task", "near_names"]
 
 _SHOWN = 3
+
+
+def near_names(wanted: str, names: Sequence[str]) -> list[str]:
+    """Names that somebody may have meant: first those that have it in them, then those alike.
+
+    Args:
+        wanted: what was asked for.
+        names: what there is.
+
+    Returns:
+        The nearest ones, three at most.
+
+    Example:
+        >>> near_names("q09", ["Q001", "Q090", "Q099"])
+        ['Q090', 'Q099']
+    """
+    near = [name for name in names if wanted.casefold() in name.casefold()][:_SHOWN]
+    return near or difflib.get_close_matches(wanted, names, _SHOWN, 0.5)
 
 
 def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
@@ -34,10 +53,15 @@ def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
     if number.isascii() and number.isdecimal() and int(number[:20]) in timeline.tasks:
         return timeline.tasks[int(number)]
     names = list(dict.fromkeys(task.name for task in timeline.tasks.values() if task.name))
+<<<<<<< HEAD
     near = [name for name in names if wanted.casefold() in name.casefold()][:_SHOWN]
     near = near or difflib.get_close_matches(wanted, names, _SHOWN, 0.5)
     if near:
         hint = f"did you mean {' or '.join(map(shown, near))}?"
+=======
+    if near := near_names(wanted, names):
+        hint = f"did you mean {' or '.join(near)}?"
+>>>>>>> main
     else:
         ids = f"{prefix}1 to {prefix}{max(timeline.tasks)}"
         hint = f"ids are {ids}" + (f", names such as {shown(names[0])}" if names else "")

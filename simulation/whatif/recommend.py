@@ -155,7 +155,7 @@ def recommend(
     Example:
         >>> found = recommend("examples/outage.toml", "makespan_seconds<60", runs=10)
         >>> found.found.changes, found.below.verdict
-        ({'max_workers': 28}, 'missed')
+        ({'max_workers': 33}, 'unclear')
     """
     wanted = parse_targets(targets)
     check_runs(runs, seed)

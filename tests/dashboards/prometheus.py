@@ -71,6 +71,8 @@ class Server:
             with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=30) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # it is still starting
+                raise ConnectionError(f"{self.url} is not ready") from None
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
 
     def query(self, expr: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:

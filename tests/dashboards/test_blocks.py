@@ -163,7 +163,7 @@ def test_samples_of_a_series_come_in_the_order_of_time(exported: Exported) -> No
         (["--variant", "max_workers"], 2, "--variant 'max_workers': must be FIELD=VALUE"),
         (["--variant", "max_workers=0"], 2, "max_workers=0: must be 1"),
         (["--variant", "max_workers=5", "--variant", "max_workers=5"], 2, "a name of its own"),
-        (["--variant", "task_timeout_seconds=500"], 3, "refused:"),
+        (["--variant", "task_timeout_seconds=2000"], 3, "refused:"),
         (["--every", "0"], 2, "0"),
         (["--to", "nothing"], 2, "nothing"),
         (["-o", "/nowhere/at/all"], 2, "cannot be written"),

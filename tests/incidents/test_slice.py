@@ -182,7 +182,7 @@ def test_the_command_says_in_one_line_what_is_wrong(journal: Path, tmp_path: Pat
     cut.write_bytes(b"".join(lines[:5]))
     for arguments, word in (
         ([str(journal), "--task", "same"], "37 tasks are named 'same'; give one of their ids"),
-        ([str(journal), "--task", "flakey"], "did you mean 'flaky'?"),
+        ([str(journal), "--task", "flakey"], "did you mean flaky or late?"),
         ([str(journal), "--task", "9999"], "no task '9999'"),
         ([str(cut), "--task", "flaky"], "has not ended in this journal"),
         ([str(tmp_path / "no.jsonl"), "--task", "flaky"], "there is no such file"),

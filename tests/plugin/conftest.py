@@ -10,8 +10,6 @@ import simulation.testing.audit  # else each suite that runs here imports it ane
 import simulation.testing.schedules  # noqa: F401
 from tests.tidy.test_tidy import ROOT
 
-pytest_plugins = ["pytester"]
-
 _REGISTERED = any(
     entry.value == "twinclock_pytest" for entry in importlib.metadata.entry_points(group="pytest11")
 )
