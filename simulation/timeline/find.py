@@ -53,15 +53,8 @@ def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
     if number.isascii() and number.isdecimal() and int(number[:20]) in timeline.tasks:
         return timeline.tasks[int(number)]
     names = list(dict.fromkeys(task.name for task in timeline.tasks.values() if task.name))
-<<<<<<< HEAD
-    near = [name for name in names if wanted.casefold() in name.casefold()][:_SHOWN]
-    near = near or difflib.get_close_matches(wanted, names, _SHOWN, 0.5)
-    if near:
-        hint = f"did you mean {' or '.join(map(shown, near))}?"
-=======
     if near := near_names(wanted, names):
-        hint = f"did you mean {' or '.join(near)}?"
->>>>>>> main
+        hint = f"did you mean {' or '.join(map(shown, near))}?"
     else:
         ids = f"{prefix}1 to {prefix}{max(timeline.tasks)}"
         hint = f"ids are {ids}" + (f", names such as {shown(names[0])}" if names else "")
