@@ -45,6 +45,8 @@ class Run:
         timeouts: attempts abandoned because their time was up.
         abandoned_after_ns: how long an attempt had run when it was abandoned, by (task, attempt),
             of those that would never have ended or that heeded their token.
+        held: attempts whose slot was not freed when they were abandoned, so that it waited for
+            them.
         unfinished: tasks that never ended, because nothing was left to happen.
         steps: every step of the core, where it was asked for.
         transitions: every transition, where it was asked for.
@@ -55,6 +57,7 @@ class Run:
     ends: list[FinishTask] = field(default_factory=list)
     timeouts: int = 0
     abandoned_after_ns: dict[tuple[int, int], int] = field(default_factory=dict)
+    held: int = 0
     unfinished: int = 0
     steps: list[Step] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
@@ -158,6 +161,7 @@ class _Simulation:
                 ends.append(instruction)
             elif type(instruction) is AbandonAttempt:
                 result.timeouts += instruction.outcome == "timeout"
+                result.held += not instruction.freed
                 task, attempt = key = instruction.task, instruction.attempt
                 if key in open_ended:
                     began_ns, heeds = open_ended.pop(key)
@@ -238,6 +242,7 @@ class _OnMachine:
             self._result.ends.append(instruction)
         elif type(instruction) is AbandonAttempt:
             self._result.timeouts += instruction.outcome == "timeout"
+            self._result.held += not instruction.freed
             key = instruction.task, instruction.attempt
             if key in self._running:  # else it has ended at this very instant
                 self._abandon(now_ns, key)

@@ -210,7 +210,9 @@ def warn(message: str) -> None:
     Args:
         message: what to say.
     """
-    click.echo(message, err=True)
+    from simulation.timeline.names import printable  # noqa: PLC0415  # start-up time
+
+    click.echo(printable(message), err=True)
 
 
 def check_writable(path: str) -> None:

@@ -39,6 +39,7 @@ def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int
     """
     from simulation.incidents import CannotSliceError, slice_journal  # noqa: PLC0415  # start-up
     from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
+    from simulation.timeline.names import shown  # noqa: PLC0415  # start-up time
 
     try:
         made = slice_journal(journal, task, seed)
@@ -63,7 +64,7 @@ def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int
         )
         return FINE
     click.echo(
-        f"{output}: task {made.task_id} ({made.task_name}); kept {made.tasks} of "
+        f"{output}: task {made.task_id} ({shown(made.task_name)}); kept {made.tasks} of "
         f"{made.recorded_tasks:,} tasks and {made.attempts} of {made.recorded_attempts} attempts"
     )
     for number, attempt in enumerate(made.plot, 1):

@@ -16,7 +16,10 @@ journal says who submitted a task since ``TaskSubmitted`` has a ``parent``.
 
 What belongs to a task moves with it: a deadline keeps its distance from the submission, and so does
 a cancel. An abort and a drain are somebody's decisions about all tasks: as recorded they stay at
-their instants, closed they keep their place among the ends, scaled they are scaled.
+their instants, closed they keep their place among the ends, scaled they are scaled. But a drain
+that came when every task from outside had ended was the end of the run, and follows their ends, or
+is left out where it refused nothing: ``with`` leaves one in each journal, and at its recorded
+instant it would refuse what tasks of a slower setting submit after that.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from msgspec.structs import replace
 
 from runtime.core.records import (
     CancelRequested,
+    DrainRequested,
     FinishTask,
     SimultaneousPart,
     StartAttempt,
@@ -146,6 +150,8 @@ class Source:
         self._parents_attempts: dict[int, list[tuple[int, int]]] = defaultdict(list)
         # after how many ends, how long after the last of them, and what comes then
         self._queue: deque[tuple[int, int, _Bundle]] = deque()
+        # a drain that waited for the tasks from outside: how many, how long after the last, and it
+        self._closing: tuple[int, int, _Bundle] | None = None
         self._ended = 0
         self._last_at = 0
         if not recording.parents and arrivals.kind == "recorded":
@@ -199,8 +205,11 @@ class Source:
             if end.outcome == "ok":
                 for _, bundle in children:
                     coming += bundle.moved_to(now_ns)
-        if self._closed and end.task not in self._parents:
+        if end.task not in self._parents:
             self._ended += 1
+            if self._closing is not None and self._closing[0] == self._ended:
+                _, after_ns, bundle = self._closing
+                coming += bundle.moved_to(now_ns + after_ns)
             while self._queue and self._queue[0][0] <= self._ended:
                 _, think_ns, bundle = self._queue.popleft()
                 self._last_at = max(self._last_at, now_ns + think_ns)
@@ -220,6 +229,8 @@ class Source:
             if end.task not in self._parents
         ]
         own = [0, *accumulate(end.task not in self._parents for end in recording.run.ends)]
+        outside = len(recording.specs) - len(self._parents)
+        refused = any(end.reason == "submitted while draining" for end in recording.run.ends)
         known: list[Arrival] = []
         first_at = recording.arrivals[0][0] if recording.arrivals else 0
         for (at, part), ends_before in zip(recording.arrivals, recording.ends_before, strict=True):
@@ -232,6 +243,9 @@ class Source:
                 after_ns = at - recording.begun_at[parent]
                 self._children[parent].append((after_ns, bundle))
                 self._parents_attempts[parent[0]].append(parent)
+            elif type(part) is DrainRequested and 0 < outside == own[ends_before]:
+                if refused:  # else it did nothing, and is to do nothing
+                    self._closing = self._closing or (outside, at - ends[-1], bundle)
             elif self._closed and own[ends_before]:
                 ended = own[ends_before]
                 self._queue.append((ended, at - ends[ended - 1], bundle))

@@ -19,6 +19,8 @@ two ends of what may be true:
 * ``beyond="never"``: it never ends by itself; the pessimistic end.
 
 ``unknown_in(run)`` counts the attempts that make the difference: where it is 0, both are the same.
+That an attempt is abandoned again makes none, unless its slot waits for it, since as many as may
+be abandoned are: then it matters when it comes home (``beyond`` says so, too).
 Where it is not, an answer is the span from the one to the other, or a refusal where that is too
 wide. (That less time for each attempt means less for the whole is so but for anomalies of the
 schedule: Graham, SIAM J. Appl. Math. 17(2), 1969.)
@@ -105,6 +107,8 @@ class RecordedWorkload:
         self.drawn = 0
         self.assumed = 0
         self.unknown: dict[tuple[int, int], int] = {}
+        # those that are abandoned again: until when it is known that they run
+        self._again: dict[tuple[int, int], int] = {}
 
     @property
     def random(self) -> bool:
@@ -155,6 +159,7 @@ class RecordedWorkload:
                 if heeds is None and fates.get(key) not in ("timeout", "cancelled"):
                     heeds = self._draw_heeding(task, key)
                 if heeds is not None:
+                    self._again.pop((task, attempt), None)
                     behaviour = replace(behaviour, heeds_after_ns=heeds)
             if behaviour.failure is not None or self._too_long(behaviour.duration_ns):
                 self._note_fate(task, behaviour)
@@ -168,10 +173,14 @@ class RecordedWorkload:
         Args:
             run: a run of this workload.
         """
-        return sum(
+        count = sum(
             run.abandoned_after_ns.get(key, bound + 1) > bound
             for key, bound in self.unknown.items()
         )
+        if run.held:
+            last_at = run.ended_at_ns[-1] if run.ended_at_ns and not run.unfinished else None
+            count += sum(last_at is None or until < last_at for until in self._again.values())
+        return count
 
     # ------------------------------------------------------------ what an attempt does
 
@@ -181,7 +190,8 @@ class RecordedWorkload:
         bound = recording.censored.get(key) if key not in recording.hit else None
         if bound is not None:
             if self._limit_ns is not None and self._limit_ns <= bound:
-                return Behaviour(None)
+                self._again[task, key[1]] = self._now + bound
+                return Behaviour(None if self._beyond == "never" else bound + 1)
             longer_than_ns = max(longer_than_ns, bound)
         source, attempt = key
         before = None

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from simulation.fit.fit import Fit, GroupFit
 from simulation.render.brief import brief, brief_range, head, say, table
+from simulation.timeline.names import shown
 
 __all__ = ["show_fit"]
 
@@ -72,7 +73,7 @@ def _row(one: GroupFit) -> list[Text]:
         f"{share.mean:.1%} ({share.low:.1%} to {share.high:.1%})" if failures.failed else "none"
     )
     kind = f"{durations.kind}, {durations.attempts} seen"
-    name = one.group if not one.priority else f"{one.group}, priority {one.priority}"
+    name = shown(one.group) + (f", priority {one.priority}" if one.priority else "")
     return [Text(text) for text in (name, f"{one.tasks:,}", came, kind, fitted, failed)]
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from runtime.journal import Journal
 from simulation.timeline.attempts import KINDS, TaskTime
 from simulation.timeline.lateness import critical_chain, slowest
+from simulation.timeline.names import shown
 from simulation.timeline.sentences import about_chain, duration, why_late
 from simulation.whatif.timed import TimedRun
 
@@ -105,7 +106,7 @@ def show_why(console: Console, told: Mapping[str, Any], count: int) -> None:
     say(told["why"], "bold")
     console.print()
     tasks = told["tasks"]
-    console.print(_table(tasks[:count], wide=console.width >= _WIDE))
+    console.print(_table(tasks[:count], console.width))
     if len(tasks) > count:
         say(f"{len(tasks) - count:,} more; --tasks lists them, --json has all", "dim")
     console.print()
@@ -118,13 +119,13 @@ def show_why(console: Console, told: Mapping[str, Any], count: int) -> None:
         say(f"  {_link(link)}")
 
 
-def _table(tasks: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
+def _table(tasks: Sequence[Mapping[str, Any]], width: int) -> Table:
     """The tasks with the columns in which any of them has something."""
     columns: dict[str, list[str]] = {"time": [duration(task["total_ns"]) for task in tasks]}
     for kind in KINDS:
         if any(task[f"{kind}_ns"] for task in tasks):
             columns[kind] = [duration(task[f"{kind}_ns"]) for task in tasks]
-    if wide and any(task["cpu"] for task in tasks):
+    if width >= _WIDE and any(task["cpu"] for task in tasks):
         cpus = [task["cpu"] for task in tasks]
         columns["on CPU"] = [duration(cpu.used_ns) if cpu else "-" for cpu in cpus]
         columns["for a CPU"] = [
@@ -132,12 +133,17 @@ def _table(tasks: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
         ]
     columns["attempts"] = [str(task["attempts"]) for task in tasks]
     table = Table(title="the slowest tasks", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("task", overflow="ellipsis", no_wrap=True, min_width=8, max_width=40)
+    # the names give way, not the figures
+    ends = [str(task["outcome"]) for task in tasks]
+    taken = sum(max(map(len, (title, *cells))) + 3 for title, cells in columns.items())
+    taken += max(map(len, ("end", *ends)), default=0) + 9
+    names = max(8, min(40, width - taken))
+    table.add_column("task", overflow="ellipsis", no_wrap=True, min_width=8, max_width=names)
     for title in columns:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("end")
     for task, cells in zip(tasks, zip(*columns.values(), strict=True), strict=True):
-        table.add_row(Text(task["name"] or task["id"]), *cells, Text(task["outcome"]))
+        table.add_row(Text(shown(task["name"]) or task["id"]), *cells, Text(task["outcome"]))
     return table
 
 
@@ -147,7 +153,7 @@ def _between(least: int, most: int) -> str:
 
 def _link(link: Mapping[str, Any]) -> str:
     at = f"{link['from_ns'] / 1e9:10.3f} s  {duration(link['to_ns'] - link['from_ns']):>9}  "
-    who = link["name"] or link["task"]
+    who = shown(link["name"] or "") or link["task"]
     if link["kind"] == "running":
         return f"{at}{who}, attempt {link['attempt']}, on worker {link['worker']}"
     if link["kind"] == "held":

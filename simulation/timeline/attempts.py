@@ -35,6 +35,7 @@ from runtime.core.records import (
     Stimulus,
     TaskSubmitted,
 )
+from simulation.timeline.names import shown
 
 __all__ = ["KINDS", "Attempt", "Piece", "TaskTime", "Timeline", "read_timeline"]
 
@@ -147,7 +148,7 @@ class TaskTime(msgspec.Struct):
     @property
     def title(self) -> str:
         """Its name with its number, its number alone where it has no name."""
-        return f"{self.name} (task {self.number})" if self.name else f"task {self.number}"
+        return f"{shown(self.name)} (task {self.number})" if self.name else f"task {self.number}"
 
     def pieces(self) -> Iterator[Piece]:
         """Where it was, without a gap; stretches of no length are left out."""

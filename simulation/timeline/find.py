@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from simulation.timeline.attempts import TaskTime, Timeline
+from simulation.timeline.names import shown
 
 __all__ = ["find_task", "near_names"]
 
@@ -53,8 +54,8 @@ def find_task(timeline: Timeline, wanted: str, prefix: str = "") -> TaskTime:
         return timeline.tasks[int(number)]
     names = list(dict.fromkeys(task.name for task in timeline.tasks.values() if task.name))
     if near := near_names(wanted, names):
-        hint = f"did you mean {' or '.join(near)}?"
+        hint = f"did you mean {' or '.join(map(shown, near))}?"
     else:
         ids = f"{prefix}1 to {prefix}{max(timeline.tasks)}"
-        hint = f"ids are {ids}" + (f", names such as {names[0]}" if names else "")
+        hint = f"ids are {ids}" + (f", names such as {shown(names[0])}" if names else "")
     raise ValueError(f"--task {wanted}: there is no such task; {hint}")

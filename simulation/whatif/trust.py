@@ -99,8 +99,9 @@ def refuse_dishonest(
     if answer.unknown_attempts and (_wide(answer) or any(side.unfinished for side in sides)):
         raise DishonestError(
             f"{answer.unknown_attempts} attempts were abandoned at their timeout in the recording, "
-            f"none like them took longer than that, and the changed setting would let them run on: "
-            f"the recording cannot know how long they take; record with a longer timeout",
+            f"none like them took longer than that, and the changed setting would let them run on "
+            f"or have their slots wait for them: the recording cannot know how long they take; "
+            f"record with a longer timeout, or allow more abandoned threads",
             answer,
         )
     if any(side.unfinished for side in sides):
