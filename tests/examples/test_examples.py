@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -161,13 +163,15 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     )
     assert not names
     commands = re.findall(r"^(?:\$ |\| `)(python -m simulation [^`\n]*)", text, re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 9
+    (tmp_path / "journals").mkdir()
+    shutil.copy(tmp_path / "run.jsonl", tmp_path / "journals")
     for command in commands:
-        words = command.split()
+        words = shlex.split(command)
         done = subprocess.run(
             [sys.executable, *words[1:]],
             check=False,
-            cwd=tmp_path if "run.jsonl" in command else ROOT,
+            cwd=ROOT if "examples/" in command else tmp_path,
             env={"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
