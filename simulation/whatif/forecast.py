@@ -15,6 +15,9 @@ what is open is drawn, anew in each of R replications:
   lies between two (``simulation.statistics.unseen``). For the tail, attempts that still run are
   taken to go on for the mean excess, which is found by doing so again and again: the EM algorithm
   (Dempster, Laird and Rubin, JRSS B 39(1), 1977, section 4.1.3).
+* few retries have ended, early or late in a run, and often none of them has failed again: an
+  attempt that is drawn to succeed fails with a probability that is drawn for what so few ends leave
+  open, apart for first attempts and for retries.
 
 No task is expected beyond those that were submitted. The interval is one of the *next* value: where
 this very run's end lies.
@@ -37,7 +40,7 @@ from runtime.config import check_int
 from runtime.core import CoreSettings
 from runtime.core.keyed import Purpose, uniform
 from runtime.journal import Header, Journal, read_journal
-from simulation.models import Behaviour
+from simulation.models import Behaviour, Fails
 from simulation.outcome import measure
 from simulation.recording.draws import FEWEST
 from simulation.recording.read import Recording, read_recording
@@ -47,7 +50,7 @@ from simulation.simulate import Run, simulate
 from simulation.statistics.intervals import Interval
 from simulation.statistics.prediction import expansion, next_value
 from simulation.statistics.rates import wilson
-from simulation.statistics.unseen import Tail, tail_of
+from simulation.statistics.unseen import Tail, tail_of, unseen_rate
 from simulation.whatif.nextrun import NextRun, Sample
 from simulation.whatif.replication import keyed
 from simulation.workload import Sampler
@@ -58,6 +61,7 @@ __all__ = ["Forecast", "NothingSeenError", "forecast"]
 _RUNS, _RUNS_OF_MANY, _MANY = 199, 39, 3_000
 #: Steps of the EM algorithm: each takes up the share of attempts that run of what is missing yet.
 _STEPS: Final = 20
+_UNSEEN: Final = Fails(error="Unseen")
 _KEY: Final = 0x464F_5245  # keeps these draws apart from others under the same seed
 
 
@@ -180,11 +184,13 @@ def _summary(
     seed: int,
     notes: list[str],
 ) -> Forecast:
-    found = next_value([(end - now_ns) / 1e9 for end in ends])
+    left = [(end - now_ns) / 1e9 for end in ends]
+    found = next_value(left)
     factor = expansion(seen)
     remaining = replaced(
         found,
-        low=max(0.0, found.mean - factor * (found.mean - found.low)),
+        # not before the earliest replication: what runs now takes its time, however few were seen
+        low=max(min(left), found.mean - factor * (found.mean - found.low)),
         high=found.mean + factor * (found.high - found.mean),
     )
     at = (now_ns + header.epoch_ns) / 1e9
@@ -272,6 +278,14 @@ class _Rest:
             ends = [took for took, _ in attempts]
             self._watched[group] = sorted([*ends, *running[group]])
             self._tails[group] = _tail(ends, running[group])
+        self._ended: dict[tuple[str, bool], int] = {}
+        self._failures: dict[str, Fails] = {}
+        for (task, attempt), did in recording.done.items():
+            group = recording.specs[task].group
+            kind = group, attempt > 1
+            self._ended[kind] = self._ended.get(kind, 0) + 1
+            if did.failure is not None:
+                self._failures.setdefault(group, did.failure)
 
     def run(self, seed: int) -> Run:
         draw = Random((_KEY << 64) | seed).random
@@ -281,7 +295,22 @@ class _Rest:
             pool += [tasks[int(draw() * len(tasks))] for _ in tasks]
         settings = keyed(self._recording.settings, seed)
         excess = {group: self._tails[group].drawn_excess(1.0 - draw()) for group in self._tails}
-        workload = _Continued(self._recording, settings, pool, self._watched, self._tails, excess)
+        unseen = {}
+        for group in self._tails:
+            firsts, retries = (self._ended.get((group, retry), 0) for retry in (False, True))
+            unseen[group, False] = unseen_rate(firsts, draw())
+            # a retry may do better or worse; what is known of firsts counts for a few of them
+            unseen[group, True] = unseen_rate(retries + min(FEWEST, firsts), draw())
+        workload = _Continued(
+            self._recording,
+            settings,
+            pool,
+            self._watched,
+            self._tails,
+            excess,
+            unseen,
+            self._failures,
+        )
         return simulate(workload, settings, seed)
 
 
@@ -331,11 +360,15 @@ class _Continued(RecordedWorkload):
         watched: dict[str, list[int]],
         tails: dict[str, Tail],
         excess: dict[str, float],
+        unseen: dict[tuple[str, bool], float],
+        failures: dict[str, Fails],
     ) -> None:
         super().__init__(recording, settings, pool=pool)
         self._watched = watched
         self._tails = tails
         self._excess = excess
+        self._unseen = unseen
+        self._failures = failures
 
     def sampler(self, seed: int) -> Sampler:
         recording = self._recording
@@ -359,6 +392,9 @@ class _Continued(RecordedWorkload):
                 )
             elif took > tail.top[0]:
                 took = max(round(tail.between(took, u)), bound + 1)
-            return replace_in(behaviour, duration_ns=took)
+            failure = behaviour.failure
+            if failure is None and u >= 1.0 - self._unseen[group, attempt > 1]:
+                failure = self._failures.get(group, _UNSEEN)
+            return replace_in(behaviour, duration_ns=took, failure=failure)
 
         return sample
