@@ -12,9 +12,9 @@ what is open is drawn, anew in each of R replications:
   is one sample (``simulation.statistics.resampling``);
 * of an attempt that has run longer than all but m of its group, nobody has seen the like with a
   probability of 1 / (m + 1); it then goes on beyond the longest, and among the longest a duration
-  lies between two (``simulation.statistics.unseen``). For the tail, attempts that still run are
-  taken to go on for the mean excess, which is found by doing so again and again: the EM algorithm
-  (Dempster, Laird and Rubin, JRSS B 39(1), 1977, section 4.1.3).
+  lies between two (``simulation.statistics.unseen``). For the tail, attempts that still run count
+  with the time that they were watched: its mean excess is that time, and that of those that ended,
+  by the number of ends (Epstein and Sobel, JASA 48, 1953);
 * few retries have ended, early or late in a run, and often none of them has failed again: an
   attempt that is drawn to succeed fails with a probability that is drawn for what so few ends leave
   open, apart for first attempts and for retries.
@@ -59,8 +59,6 @@ __all__ = ["Forecast", "NothingSeenError", "forecast"]
 
 #: Replications by default, and with so many tasks that each takes a while.
 _RUNS, _RUNS_OF_MANY, _MANY = 199, 39, 3_000
-#: Steps of the EM algorithm: each takes up the share of attempts that run of what is missing yet.
-_STEPS: Final = 20
 _UNSEEN: Final = Fails(error="Unseen")
 _KEY: Final = 0x464F_5245  # keeps these draws apart from others under the same seed
 
@@ -322,10 +320,10 @@ def _tail(seen: list[int], running: list[int]) -> Tail:
         running: how long the others have run.
     """
     tail = tail_of(seen)
-    for _ in range(_STEPS if running else 0):
-        whole = sorted([*seen, *(bound + tail.mean_excess for bound in running)])
-        tail = replaced(tail, mean_excess=tail_of(whole).mean_excess)
-    return tail
+    foot = tail.top[0]
+    watched = math.fsum(max(0.0, time - foot) for times in (seen, running) for time in times)
+    ends = sum(time > foot for time in seen)
+    return replaced(tail, mean_excess=max(tail.mean_excess, watched / ends)) if ends else tail
 
 
 def _take_over(recording: Recording, past: Recording, group: str) -> list[int]:
