@@ -182,15 +182,7 @@ def _summary(
     seed: int,
     notes: list[str],
 ) -> Forecast:
-    left = [(end - now_ns) / 1e9 for end in ends]
-    found = next_value(left)
-    factor = expansion(seen)
-    remaining = replaced(
-        found,
-        # not before the earliest replication: what runs now takes its time, however few were seen
-        low=max(min(left), found.mean - factor * (found.mean - found.low)),
-        high=found.mean + factor * (found.high - found.mean),
-    )
+    remaining = _time_left([(end - now_ns) / 1e9 for end in ends], seen)
     at = (now_ns + header.epoch_ns) / 1e9
     in_time = None
     if deadline is not None:
@@ -210,6 +202,25 @@ def _summary(
         runs=len(made),
         seed=seed,
         notes=notes,
+    )
+
+
+def _time_left(left: list[float], seen: int) -> Interval:
+    """Where the time left lies, with room for how few attempts were seen.
+
+    Args:
+        left: seconds, of each replication; infinite where something never ends.
+        seen: attempts that were drawn from.
+    """
+    found = next_value(left)
+    if not math.isfinite(found.high):
+        return found
+    factor = expansion(seen)
+    return replaced(
+        found,
+        # not before the earliest replication: what runs now takes its time, however few were seen
+        low=max(min(left), found.mean - factor * (found.mean - found.low)),
+        high=found.mean + factor * (found.high - found.mean),
     )
 
 

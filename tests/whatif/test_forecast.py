@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from runtime.core.records import FinishTask
 from runtime.journal import Journal, read_journal
 from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool, Uniform
 from simulation.distributions import Distribution
-from simulation.whatif.forecast import NothingSeenError, forecast
+from simulation.whatif.forecast import NothingSeenError, _time_left, forecast
 
 
 def recorded(
@@ -99,6 +100,12 @@ def test_the_interval_holds(tmp_path: Path, duration: Distribution) -> None:
     # of 24 at 95%, fewer than 20 happen once in 200 (binomial)
     assert asked == 24
     assert held >= 20
+
+
+def test_what_may_never_end_has_no_upper_end() -> None:
+    found = _time_left([1.0 + number for number in range(50)] + [math.inf] * 50, seen=20)
+    assert found.low < 10
+    assert found.mean == found.high == math.inf
 
 
 def test_the_same_twice(tmp_path: Path) -> None:
