@@ -22,7 +22,8 @@ __all__ = ["describe", "told", "type_name", "without_this_frame"]
 _log = logging.getLogger("twinclock")
 
 #: What a second attempt would meet again: who wants to stop, a pool that takes no more, and work
-#: that cannot be done. A ``WouldDeadlockError`` is not among them: when others have ended, there may be a worker.
+#: that cannot be done. A ``WouldDeadlockError`` is not among them: when others have ended, there
+#: may be a worker.
 _NEVER_RETRIED = (
     KeyboardInterrupt,
     SystemExit,

@@ -230,7 +230,10 @@ class WorkerPool:
             or idempotency_key is not None
             or here.running is not None
         ):
-            return self._submit_checked(
+            spec = checked(
+                self._numbers,
+                self._parent(),
+                self._host.epoch_ns,
                 task_name,
                 task_fn,
                 args,
@@ -242,11 +245,15 @@ class WorkerPool:
                 deadline,
                 idempotency_key,
             )
+            job = Job(spec, task_fn, args, dict(kwargs) if kwargs else None, copy_context())
+            if idempotency_key is not None:
+                job.more().idempotency_key = idempotency_key
+            return self._hand_in(job)
         number = next(self._numbers)
         spec = TaskSubmitted(number, task_name, priority)
         context = copy_context()
         self._jobs[number] = Job(spec, task_fn, args, None, context if context else NO_CONTEXT)
-        try:
+        try:  # what _hand_in does, without the call
             self._deliver(spec, None)
         except BaseException:
             self._take_back(number)
@@ -255,41 +262,9 @@ class WorkerPool:
             interrupts.raise_pending()
         return f"{self._prefix}{number}"
 
-    def _submit_checked(
-        self,
-        task_name: str,
-        task_fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
-        priority: int,
-        group: str,
-        timeout: float | UnsetType | None,
-        max_retries: int | UnsetType,
-        deadline: float | None,
-        idempotency_key: str | None,
-    ) -> str:
-        """``submit_task`` where there is more to look at."""
-        running = here.running
-        parent = running[0].spec.task if running is not None and here.host is self._host else 0
-        number = next(self._numbers)
-        spec = checked(
-            number,
-            parent,
-            self._host.epoch_ns,
-            task_name,
-            task_fn,
-            args,
-            kwargs,
-            priority,
-            group,
-            timeout,
-            max_retries,
-            deadline,
-            idempotency_key,
-        )
-        job = Job(spec, task_fn, args, dict(kwargs) if kwargs else None, copy_context())
-        if idempotency_key is not None:
-            job.more().idempotency_key = idempotency_key
+    def _hand_in(self, job: Job) -> str:
+        spec = job.spec
+        number = spec.task
         self._jobs[number] = job
         try:
             self._deliver(spec, None)
@@ -300,6 +275,11 @@ class WorkerPool:
             interrupts.raise_pending()
         return f"{self._prefix}{number}"
 
+    def _parent(self) -> int:
+        """The number of the task of this pool that calls, 0 for none."""
+        running = here.running
+        return running[0].spec.task if running is not None and here.host is self._host else 0
+
     def _take_back(self, number: int) -> None:
         """Forget a task on whose way in a signal handler raised, unless it has arrived."""
         self._host.held(partial(self._engine.forget_unless_known, number))
@@ -308,7 +288,7 @@ class WorkerPool:
         """Raise, unless the pool is only closing and a running attempt of its own submits."""
         if self._host.refusal is not None:
             raise self._host.refusal
-        if self._closing and here.running is not None and here.host is self._host:
+        if self._closing and self._parent():
             return
         self._rejected["closed"] += 1
         raise PoolClosedError(

@@ -7,7 +7,7 @@ nothing of it run, so it is refused; and so is a result that somebody would have
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from types import AsyncGeneratorType, BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
@@ -90,8 +90,8 @@ def refuse_awaitable(value: Any, task_name: str) -> None:
     )
 
 
-def checked(
-    number: int,
+def checked(  # noqa: D417  # the others are described where users read it
+    numbers: Iterator[int],
     parent: int,
     epoch_ns: int,
     task_name: str,
@@ -108,10 +108,10 @@ def checked(
     """Look at everything that was given to ``submit_task``.
 
     Args:
-        number: the task's number.
+        numbers: gives the task its number, once all else is right.
         parent: the number of the task that submits it, 0 for none.
         epoch_ns: the epoch nanoseconds at which the pool's clock was at 0.
-        task_name: as for ``WorkerPool.submit_task``, and so are the others.
+        task_name: as for ``WorkerPool.submit_task``, as are the others.
 
     Returns:
         What the core is told.
@@ -154,6 +154,5 @@ def checked(
         deadline_at_ns = seconds_to_ns(deadline) - epoch_ns
     if idempotency_key is not None and not isinstance(idempotency_key, str):
         raise TypeError(f"idempotency_key={idempotency_key!r}: must be a string")
-    return TaskSubmitted(
-        number, task_name, priority, group, timeout_ns, max_retries, deadline_at_ns, parent
-    )
+    rest = priority, group, timeout_ns, max_retries, deadline_at_ns, parent
+    return TaskSubmitted(next(numbers), task_name, *rest)

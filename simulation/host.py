@@ -185,8 +185,8 @@ class VirtualHost:
                 if self._in_context is not None:
                     own.run(self._in_context.begin, number, attempt)
                 value = own.run(fn, *args, **(kwargs or {}))
-                kind = type(value)
-                if kind is AsyncGeneratorType or hasattr(kind, "__await__"):
+                of = type(value)
+                if of is AsyncGeneratorType or hasattr(of, "__await__"):
                     refuse_awaitable(value, job.spec.name)
             except WorldEnded:
                 raise

@@ -52,7 +52,7 @@ def test_other_callables_are_taken(make_pool: MakePool, function: Callable[..., 
     assert pool.get_task_result(pool.submit_task("t", function)).success
 
 
-@pytest.mark.parametrize("function", [lambda: fetch(), lambda: pages()])
+@pytest.mark.parametrize("function", [lambda: fetch(2), lambda: aiter(pages())])
 def test_a_coroutine_is_no_result(make_pool: MakePool, function: Callable[[], Any]) -> None:
     pool = make_pool(max_retries=3)
     result = pool.get_task_result(pool.submit_task("co", function))
