@@ -62,6 +62,7 @@ class Bench:
         seed: of pools that are given none.
         tape: where the choices of virtual pools are made, ``None`` for the ordinary.
         pools: those made in this run of the test, in order.
+        maker: ``make``, as tests are given it.
     """
 
     def __init__(self, seed: int = 0, *, virtual: bool = True) -> None:
@@ -71,6 +72,7 @@ class Bench:
         self.faults = check_faults(["order"])
         self.pools: list[WorkerPool] = []
         self._stack = contextlib.ExitStack()
+        self.maker = _Maker(self)
 
     def make(self, config: WorkerPoolConfig | None = None, **options: Any) -> Any:
         """Make a pool.
@@ -82,6 +84,7 @@ class Bench:
         Returns:
             The pool; it is closed with the test.
         """
+        __tracebackhide__ = True
         taken = _VIRTUAL_OPTIONS if self.virtual else _REAL_OPTIONS
         own = {name: options.pop(name) for name in taken if name in options}
         seed = options.pop("seed", self.seed) if self.virtual else 0
@@ -130,6 +133,23 @@ class Bench:
     def __exit__(self, *args: object) -> None:
         open_benches.remove(self)
         self.close()
+
+
+class _Maker:
+    """What tests are given, and see where they fail: ``Bench.make``, with a name."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def __call__(self, config: WorkerPoolConfig | None = None, **options: Any) -> Any:
+        """Make a pool: see ``Bench.make``."""
+        __tracebackhide__ = True
+        return self._bench.make(config, **options)
+
+    def __repr__(self) -> str:
+        if self._bench.virtual:
+            return "<simulated_pool: max_workers=..., seed=...>"
+        return "<worker_pool on real threads: max_workers=...>"
 
 
 def _names(transitions: Iterable[Transition]) -> dict[int, str]:
