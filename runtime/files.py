@@ -67,7 +67,8 @@ def read_file(
     Args:
         path: where it is, or ``-`` for standard input.
         most: how many bytes it may have.
-        longest_line: how many bytes a line of it may have; ``None`` for as many as the file.
+        longest_line: how many bytes a line of it may have, 1 MiB or more; ``None`` for as many as
+            the file.
         wrong: given its first bytes, says why it cannot be what is wanted; else nothing. So a large
             file of another kind is not read to its end.
         error: what is raised.

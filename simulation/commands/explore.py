@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    json_option,
-    print_json,
-    progress,
-    seed_option,
-)
+from simulation.commands import options
+from simulation.commands.common import FAILED, FINE, print_json
+from simulation.commands.progress import Progress
 
 __all__ = ["explore"]
 
@@ -21,7 +16,7 @@ __all__ = ["explore"]
 @click.command()
 @click.argument("scenario")
 @click.option("--schedules", type=click.IntRange(1), default=1_000, help="How many to run at most.")
-@seed_option
+@click.option("--seed", type=options.seed_type, default=0, help="Seed of the search.  [0]")
 @click.option(
     "--strategy",
     type=click.Choice(["random", "pct", "systematic"]),
@@ -29,7 +24,7 @@ __all__ = ["explore"]
 )
 @click.option("--fault", "faults", multiple=True, help="Only this one; may be given several times.")
 @click.option("--replay", "token", metavar="TOKEN", help="Run exactly this schedule.")
-@json_option
+@options.as_json
 def explore(
     scenario: str,
     schedules: int,
@@ -47,7 +42,8 @@ def explore(
     """
     from simulation.explore import command  # noqa: PLC0415  # start-up time
 
-    report = command.run_command(scenario, schedules, seed, strategy, faults, token, progress)
+    with Progress("schedules") as progress:
+        report = command.run_command(scenario, schedules, seed, strategy, faults, token, progress)
     if as_json:
         print_json(command.as_json(report))
     else:

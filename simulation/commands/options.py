@@ -14,7 +14,9 @@ from runtime.files import check_writable
 
 __all__ = [
     "Judged",
+    "JudgedAndMet",
     "Met",
+    "Predicted",
     "as_json",
     "arrivals",
     "changes",
@@ -34,7 +36,6 @@ __all__ = [
 _NO_FIELDS: Final = ("seed", "runs", "force", "json", "arrivals")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
-_Decorator = Callable[[_Command], _Command]
 
 
 class Judged(TypedDict):
@@ -53,8 +54,12 @@ class Met(TypedDict):
     backends: Any
 
 
-class Predicted(Judged, Met):
+class JudgedAndMet(Judged, Met):
     """Both."""
+
+
+class Predicted(JudgedAndMet):
+    """Both, and when tasks come."""
 
     arrivals: str
 
@@ -107,7 +112,8 @@ _backend = click.option(
     "--backend",
     "backends",
     metavar="FILE",
-    default=(),
+    default=None,
+    callback=lambda ctx, param, path: () if path is None else path,
     help="What tasks call, declared in TOML; new ones are part of the changed setting.",
 )
 
@@ -146,7 +152,9 @@ def changes(what: str) -> Callable[[_Command], _Command]:
     )
 
 
-def grid(name: str, key: str, what: str, *, required: bool = False) -> _Decorator[_Command]:
+def grid(
+    name: str, key: str, what: str, *, required: bool = False
+) -> Callable[[_Command], _Command]:
     """An option with ``FIELD=VALUES``, as a dictionary of lists of typed values.
 
     Args:

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    REFUSED,
-    json_option,
-    print_json,
-    warn,
-    write_file,
-)
+from runtime.files import write_file
+from simulation.commands import options
+from simulation.commands.common import FINE, beside, check_not_read, print_json
 
 __all__ = ["slice"]
 
@@ -20,11 +14,11 @@ __all__ = ["slice"]
 @click.command()
 @click.argument("journal")
 @click.option("--task", required=True, metavar="ID", help="Its id, its number, or its name.")
-@click.option("-o", "--output", required=True, help="The test to write, such as test_incident.py.")
+@options.output("The test to write, such as test_incident.py.")
 @click.option(
-    "--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Seed of the test's pool."
+    "--seed", type=options.seed_type, default=0, help="Seed of the test's pool, for jitter.  [0]"
 )
-@json_option
+@options.as_json
 def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int:  # noqa: A001  # its name
     """Write what happened to one task of JOURNAL as a small test on virtual time.
 
@@ -37,37 +31,32 @@ def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int
       python -m simulation slice run.jsonl --task Q017 -o test_incident.py
       python -m pytest test_incident.py
     """
-    from simulation.incidents import CannotSliceError, slice_journal  # noqa: PLC0415  # start-up
-    from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
+    from simulation.incidents import slice_journal  # noqa: PLC0415  # start-up time
     from simulation.timeline.names import shown  # noqa: PLC0415  # start-up time
 
-    try:
-        made = slice_journal(journal, task, seed)
-    except CannotSliceError as error:
-        warn(f"refused: {error}")
-        return REFUSED
-    except NondeterminismError as error:
-        warn(f"error: {error}; replay it to see the difference")
-        return FAILED
+    check_not_read(output, journal)
+    made = slice_journal(journal, task, seed)
     write_file(output, made.source.encode())
-    if as_json:
-        print_json(
-            {
-                "journal": made.path,
-                "task": {"id": made.task_id, "name": made.task_name},
-                "recorded": {"tasks": made.recorded_tasks, "attempts": made.recorded_attempts},
-                "kept": {"tasks": made.tasks, "attempts": made.attempts},
-                "plot": made.plot,
-                "seed": seed,
-                "path": output,
-            }
+    with beside(output):
+        if as_json:
+            print_json(
+                {
+                    "journal": made.path,
+                    "task": {"id": made.task_id, "name": made.task_name},
+                    "recorded": {"tasks": made.recorded_tasks, "attempts": made.recorded_attempts},
+                    "kept": {"tasks": made.tasks, "attempts": made.attempts},
+                    "plot": made.plot,
+                    "seed": seed,
+                    "path": output,
+                }
+            )
+            return FINE
+        click.echo(
+            f"{output}: task {made.task_id} ({shown(made.task_name)}); kept {made.tasks} of "
+            f"{made.recorded_tasks:,} tasks and {made.attempts} of {made.recorded_attempts} "
+            f"attempts"
         )
-        return FINE
-    click.echo(
-        f"{output}: task {made.task_id} ({shown(made.task_name)}); kept {made.tasks} of "
-        f"{made.recorded_tasks:,} tasks and {made.attempts} of {made.recorded_attempts} attempts"
-    )
-    for number, attempt in enumerate(made.plot, 1):
-        click.echo(f"  {number}. {', '.join(attempt)}")
-    click.echo(f"run it: python -m pytest {output}")
+        for number, attempt in enumerate(made.plot, 1):
+            click.echo(f"  {number}. {', '.join(attempt)}")
+        click.echo(f"run it: python -m pytest {output}")
     return FINE

@@ -6,12 +6,14 @@ proposed, and the requirement is to hold for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from runtime.journal import JournalError
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
@@ -128,6 +130,8 @@ def gate(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Gate:
     """Hold a changed setting against every journal of a folder.
 
@@ -142,6 +146,8 @@ def gate(
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the journals done and their number.
+        calibration: what the journals' machine costs, as for ``what_if``.
+        backends: what the journals' attempts call, as for ``what_if``.
 
     Returns:
         Each journal's answer, and the worst of them.
@@ -157,10 +163,11 @@ def gate(
     check_names(changed)
     paths = journals_in(folder)
     held = []
+    met = _Met(calibration, backends)
     for done, path in enumerate(paths):
         if progress is not None:
             progress(done, len(paths))
-        held.append(_hold(path, targets, changed, runs, seed, force, processes, client))
+        held.append(_hold(path, targets, changed, runs, seed, force, processes, client, met))
     if progress is not None:
         progress(len(paths), len(paths))
     return Gate(
@@ -173,6 +180,12 @@ def gate(
     )
 
 
+@dataclass(frozen=True)
+class _Met:
+    calibration: Calibration | None
+    backends: Sequence[Backend] | str | Path
+
+
 def _hold(
     path: Path,
     targets: list[Target],
@@ -182,9 +195,17 @@ def _hold(
     force: bool,
     processes: int | None,
     client: Any,
+    met: _Met,
 ) -> Held:
+    workers = changes.get("max_workers", 1)
     try:
-        work = open_work(path, workers=changes.get("max_workers", 1), force=force)
+        work = open_work(
+            path,
+            calibration=met.calibration,
+            backends=met.backends,
+            workers=workers if isinstance(workers, int) else 1,  # what is none is told later
+            force=force,
+        )
     except DishonestError as error:
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:

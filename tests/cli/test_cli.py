@@ -334,7 +334,7 @@ def in_a_shell(command: str, *arguments: str) -> subprocess.CompletedProcess[byt
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
-        ("SIM replay - <&-", 2, b"standard input: is closed"),
+        ("SIM replay - <&-", 2, b"standard input: cannot be read: it is closed"),
         ('SIM replay "$1" > /dev/full', 2, b"cannot write the answer"),
         ('SIM replay "$1" --json > /dev/full', 2, b"cannot write the answer"),
         ('SIM replay "$1" --json >&-', 2, b""),

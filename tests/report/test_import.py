@@ -314,7 +314,7 @@ def test_attempts_that_overlap_are_refused_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mapping", "words"),
     [
-        ("[task", ["not TOML"]),
+        ("[task", ["not a TOML file"]),
         ("[tusk]\n", ["tusk", "did you mean task?"]),
         ('[task]\nspann = "x"\n', ["[task] spann", "did you mean span?"]),
         ('[task]\nkind = "SERVR"\n', ["kind='SERVR'", "SERVER"]),
