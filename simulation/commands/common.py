@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -41,7 +41,12 @@ def console() -> Any:
     """A rich console on standard output."""
     from rich.console import Console  # noqa: PLC0415  # start-up time
 
-    return Console()
+    class Told(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            """Rich would exit with 1, which here says that a check failed."""
+            raise BrokenPipeError
+
+    return Told()
 
 
 def warn(message: str) -> None:

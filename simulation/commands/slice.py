@@ -6,14 +6,14 @@ import click
 
 from runtime.files import write_file
 from simulation.commands import options
-from simulation.commands.common import FINE, beside, check_not_read, print_json
+from simulation.commands.common import FINE, beside, check_not_read, print_json, warn
 
 __all__ = ["slice"]
 
 
 @click.command()
 @click.argument("journal")
-@click.option("--task", required=True, metavar="ID", help="Its id, its number, or its name.")
+@click.option("--task", required=True, metavar="ID|NAME", help="Its id, name or number.")
 @options.output("The test to write, such as test_incident.py.")
 @click.option(
     "--seed", type=options.seed_type, default=0, help="Seed of the test's pool, for jitter.  [0]"
@@ -36,6 +36,8 @@ def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int
 
     check_not_read(output, journal)
     made = slice_journal(journal, task, seed)
+    if made.note:
+        warn(made.note)
     write_file(output, made.source.encode())
     with beside(output):
         if as_json:

@@ -14,7 +14,12 @@ __all__ = ["why"]
 
 @click.command()
 @click.argument("journal")
-@click.option("--task", "wanted", metavar="ID|NAME", help="Tell of this task, not of the slowest.")
+@click.option(
+    "--task",
+    "wanted",
+    metavar="ID|NAME",
+    help="Tell of this task, not of the slowest; its id, name or number.",
+)
 @options.changes("Tell of the run that another setting would have given")
 @click.option(
     "--tasks",
@@ -68,7 +73,11 @@ def why(
         run = recorded_run(read)
     if not run.timeline.tasks:
         raise ValueError(f"{read.path}: no task was submitted in it")
-    task = None if wanted is None else find_task(run.timeline, wanted, read.header.prefix)
+    task = None
+    if wanted is not None:
+        task, note = find_task(run.timeline, wanted, read.header.prefix)
+        if note:
+            warn(note)
     told = describe(run, read, task, changes)
     if as_json:
         print_json(told)
