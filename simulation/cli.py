@@ -96,6 +96,9 @@ def _drop_output() -> None:
 def cli() -> None:
     """Replay recorded runs exactly, ask what another setting would have done, run scenarios.
 
+    COMMAND --help has an example of each. Exit codes: 0 fine; 1 a divergence, or a check that
+    failed; 2 bad usage or input; 3 refused, since a prediction would not be honest.
+
     \b
     Example:
       python -m simulation replay run.jsonl

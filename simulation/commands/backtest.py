@@ -13,7 +13,7 @@ from simulation.commands.progress import Progress
 __all__ = ["backtest"]
 
 
-@click.command()
+@click.command(short_help="Predict later journals from earlier ones.")
 @click.argument("folder", metavar="DIR")
 @options.judged
 @options.as_json

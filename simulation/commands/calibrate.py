@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
-@click.command()
+@click.command(short_help="Measure what this machine costs.")
 @options.output("The file to write, for --calibration.", required=False)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5, 600),
+    metavar="SECONDS",
     default=4.0,
     show_default=True,
     help="About how long it may take.",

@@ -13,16 +13,29 @@ from simulation.commands.progress import Progress
 __all__ = ["explore"]
 
 
-@click.command()
+@click.command(short_help="Search for a schedule that fails.")
 @click.argument("scenario")
-@click.option("--schedules", type=click.IntRange(1), default=1_000, help="How many to run at most.")
-@click.option("--seed", type=options.seed_type, default=0, help="Seed of the search.  [0]")
+@click.option(
+    "--schedules",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1_000,
+    show_default=True,
+    help="How many to run at most.",
+)
+@options.seeded("Seed of the search.")
 @click.option(
     "--strategy",
     type=click.Choice(["random", "pct", "systematic"]),
-    help="One only; by default all three, in turn.",
+    help="This strategy only; by default all three, in turn.",
 )
-@click.option("--fault", "faults", multiple=True, help="Only this one; may be given several times.")
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME",
+    multiple=True,
+    help="Only this fault, not all; may be given more than once.",
+)
 @click.option("--replay", "token", metavar="TOKEN", help="Run exactly this schedule.")
 @options.as_json
 def explore(

@@ -13,7 +13,7 @@ from simulation.commands.common import FINE, beside, check_not_read, print_json,
 __all__ = ["export"]
 
 
-@click.command()
+@click.command(short_help="Write a run as a page, a trace, spans or metrics.")
 @click.argument("journal")
 @click.option(
     "--to",
@@ -32,7 +32,13 @@ __all__ = ["export"]
     ],
     help="Export what another setting would have done, too; may be given more than once.",
 )
-@click.option("--instance", default="recorded", help="What the recorded run is called.")
+@click.option(
+    "--instance",
+    metavar="NAME",
+    default="recorded",
+    show_default=True,
+    help="What the recorded run is called.",
+)
 @click.option(
     "--every",
     type=click.FloatRange(0, min_open=True),
@@ -45,7 +51,7 @@ __all__ = ["export"]
     type=click.FloatRange(0, 1e11),
     default=None,
     metavar="EPOCH",
-    help="openmetrics, otlp: when the runs began, in epoch seconds, if not when they did.",
+    help="openmetrics, otlp: let the runs begin then, in epoch seconds, not when they did.",
 )
 @options.seed
 @options.force
@@ -70,7 +76,7 @@ def export(
     each other. chrome is a trace for Perfetto or speedscope. otlp is spans, as JSON lines, without
     variants. openmetrics is for Prometheus and Grafana: each run is an instance of its own, at the
     instants of the recorded one. A run of a SimulatedWorkerPool began in 1970, unless --at says
-    otherwise.
+    otherwise. JOURNAL may be - for standard input.
 
     \b
     Example:

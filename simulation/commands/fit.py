@@ -14,7 +14,7 @@ from simulation.commands.progress import Progress
 __all__ = ["fit"]
 
 
-@click.command()
+@click.command(short_help="Make a scenario of a journal.")
 @click.argument("journal")
 @options.output("The scenario to write.", metavar="SCENARIO.toml")
 @options.judged

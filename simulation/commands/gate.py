@@ -24,7 +24,7 @@ __all__ = ["gate"]
 _CODES = {"meets": FINE, "falls short": FAILED, "cannot tell": REFUSED, "broken": BAD_INPUT}
 
 
-@click.command()
+@click.command(short_help="Hold a changed setting against stored journals, in CI.")
 @click.argument("folder", metavar="DIR")
 @options.changes("What is to be changed")
 @click.option(

@@ -12,7 +12,7 @@ from simulation.commands.common import FINE, beside, print_json, warn
 __all__ = ["import_"]
 
 
-@click.command("import")
+@click.command("import", short_help="Make a journal of spans.")
 @click.argument("traces")
 @options.output("The journal to write; one that is there is kept, with a number after its name.")
 @click.option("--mapping", metavar="FILE", help="TOML: which span is a task, which an attempt.")

@@ -29,7 +29,7 @@ __all__ = [
     "processes",
     "runs",
     "seed",
-    "seed_type",
+    "seeded",
 ]
 
 #: Options of the same command, which somebody may take for settings.
@@ -64,30 +64,53 @@ class Predicted(JudgedAndMet):
     arrivals: str
 
 
-seed_type: Final = click.IntRange(0, (1 << 63) - 1)
+def _check_seed(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    """Not a range of click's, which would stand in every help with its twenty digits."""
+    if not 0 <= value < 1 << 63:
+        raise click.UsageError(f"--seed {value}: must be 0 to 2**63 - 1")
+    return value
+
+
+def seeded(what: str) -> Callable[[_Command], _Command]:
+    """``--seed N``.
+
+    Args:
+        what: its help.
+    """
+    return click.option(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=0,
+        show_default=True,
+        callback=_check_seed,
+        help=what,
+    )
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, nothing else.")
-seed = click.option(
-    "--seed", type=seed_type, default=0, help="Seed of the first run; the others count up.  [0]"
-)
+seed = seeded("Seed of the first run; the others count up.")
 arrivals = click.option(
     "--arrivals",
     default="recorded",
+    show_default=True,
     metavar="HOW",
     help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
 )
 runs = click.option(
     "--runs",
     type=click.IntRange(1, 1_000_000),
+    metavar="N",
     default=None,
-    help="Replications; by default as many as it takes, 30 or more, or 1 where nothing is random.",
+    help="Replications; by default as many as it takes, or 1 where nothing is random.",
 )
 force = click.option(
-    "--force", is_flag=True, help="Answer also where the answer would not be honest."
+    "--force", is_flag=True, help="Answer also where the answer would not be honest (exit 3)."
 )
 processes = click.option(
     "--processes",
     type=click.IntRange(1, 512),
+    metavar="N",
     default=None,
     help="How many processes compute; by default one a processor. The answer is the same.",
 )
@@ -114,7 +137,7 @@ _backend = click.option(
     metavar="FILE",
     default=None,
     callback=lambda ctx, param, path: () if path is None else path,
-    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
+    help="TOML: what tasks call; what the recording had not is part of the changed setting.",
 )
 
 

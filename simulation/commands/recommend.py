@@ -14,7 +14,7 @@ from simulation.commands.progress import Progress
 __all__ = ["recommend"]
 
 
-@click.command()
+@click.command(short_help="Find the cheapest setting that meets targets.")
 @click.argument("work", metavar="JOURNAL|SCENARIO")
 @click.option(
     "--target",
@@ -25,12 +25,16 @@ __all__ = ["recommend"]
     help="What the next run must meet, with <, <=, > or >=; quote it. May be given more than once.",
 )
 @click.option(
-    "--minimize", metavar="FIELD", default="max_workers", help="What is to be small.  [max_workers]"
+    "--minimize",
+    metavar="FIELD",
+    default="max_workers",
+    show_default=True,
+    help="What is to be small.",
 )
 @options.grid(
     "--over",
     "over",
-    "What may be chosen: LOW:HIGH[:STEP] or 10,20,50.  [max_workers=1:number of tasks]",
+    "What may be chosen: LOW:HIGH[:STEP] or 10,20,50; by default 1 to as many workers as tasks.",
 )
 @options.changes("Change a field in every setting")
 @options.arrivals

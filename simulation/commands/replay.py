@@ -21,7 +21,7 @@ class _Asked(options.Met):
     force: bool
 
 
-@click.command()
+@click.command(short_help="Replay a journal exactly, or under another setting.")
 @click.argument("journal")
 @options.changes("Ask what another setting would have done")
 @options.arrivals

@@ -13,7 +13,7 @@ from simulation.commands.progress import Progress
 __all__ = ["run"]
 
 
-@click.command()
+@click.command(short_help="Simulate a scenario.")
 @click.argument("scenario")
 @options.runs
 @options.seed

@@ -11,20 +11,19 @@ from simulation.commands.common import FINE, beside, check_not_read, print_json,
 __all__ = ["slice"]
 
 
-@click.command()
+@click.command(short_help="Write one task's story as a small test.")
 @click.argument("journal")
 @click.option("--task", required=True, metavar="ID|NAME", help="Its id, name or number.")
 @options.output("The test to write, such as test_incident.py.")
-@click.option(
-    "--seed", type=options.seed_type, default=0, help="Seed of the test's pool, for jitter.  [0]"
-)
+@options.seeded("Seed of the test's pool, for jitter.")
 @options.as_json
 def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int:  # noqa: A001  # its name
     """Write what happened to one task of JOURNAL as a small test on virtual time.
 
     The test keeps for each attempt how it ended, why, and whether it waited long for a worker;
     attempts in a row that went alike are told once. All else is taken away as far as it goes:
-    other tasks, workers, settings, digits. It needs nothing but pytest and this project.
+    other tasks, workers, settings, digits. It needs nothing but pytest and this
+    project. JOURNAL may be - for standard input.
 
     \b
     Example:

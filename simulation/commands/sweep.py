@@ -13,7 +13,7 @@ from simulation.commands.progress import Progress
 __all__ = ["sweep"]
 
 
-@click.command()
+@click.command(short_help="Compare a grid of settings on the same work.")
 @click.argument("work", metavar="JOURNAL|SCENARIO")
 @options.grid(
     "--vary",
@@ -26,7 +26,8 @@ __all__ = ["sweep"]
     "--best",
     metavar="MEASURE",
     default="makespan_seconds",
-    help="The measure by which cells are judged.  [makespan_seconds]",
+    show_default=True,
+    help="The measure by which cells are judged.",
 )
 @options.arrivals
 @options.judged

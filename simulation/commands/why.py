@@ -12,7 +12,7 @@ from simulation.commands.common import FINE, console, print_json, warn
 __all__ = ["why"]
 
 
-@click.command()
+@click.command(short_help="Say why the slowest task was late.")
 @click.argument("journal")
 @click.option(
     "--task",
@@ -25,8 +25,10 @@ __all__ = ["why"]
     "--tasks",
     "count",
     type=click.IntRange(1),
+    metavar="N",
     default=10,
-    help="How many of the slowest tasks to list; by default 10. --json has all.",
+    show_default=True,
+    help="How many of the slowest tasks to list; --json has all.",
 )
 @options.seed
 @options.force

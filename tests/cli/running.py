@@ -4,44 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import sys
-from typing import NamedTuple
 from unittest import mock
 
 from simulation.cli import main
 
-__all__ = ["Done", "bad", "simulation"]
+__all__ = ["bad", "simulation"]
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def simulation(*arguments: object, stdin: bytes | None = None) -> Done:
-    """Run a command; its exit code and what it printed."""
+def simulation(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run a command; its output and exit code."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
-    given = io.TextIOWrapper(io.BytesIO(stdin or b""))
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "stdin", given),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
     ):
         try:
             main([str(one) for one in arguments])
         except SystemExit as end:
             code = end.code
     assert isinstance(code, int)
-    return Done(code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
-def bad(done: Done, code: int, *words: str) -> None:
+def bad(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     """One clear line on standard error, nothing on standard output, never a traceback."""
-    assert done.code == code, (done.out, done.err)
-    assert done.out == ""
-    assert "Traceback" not in done.err
-    assert len(done.err.strip().splitlines()) == 1, done.err
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     for word in words:
-        assert word in done.err
+        assert word in done.stderr

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process, its output, its errors, its exit code."""
+"""The command line as a user meets it: its output, its errors, its exit code."""
 
 from __future__ import annotations
 
@@ -12,22 +12,9 @@ import pytest
 
 from runtime import WorkerPool, WorkerPoolConfig
 from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool
+from tests.cli.running import bad, simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def simulation(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "simulation", *arguments],
-        check=False,
-        input=stdin,
-        capture_output=True,
-        cwd=ROOT,
-        timeout=60,
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +26,6 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pool.submit_task(f"Q{n:03d}", Modelled(Exponential(2.0), Fails(0.2)))
         pool.wait_for_all()
     return path
-
-
-def bad(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """One clear line on standard error, nothing on standard output, never a traceback."""
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 def test_exact_replay(journal: Path) -> None:

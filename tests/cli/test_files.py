@@ -230,12 +230,12 @@ def test_a_pipe_is_written_to_and_stays_one(
     reader.start()
     done = simulation("export", journal, "--to", "otlp", "-o", pipe)
     reader.join()
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
     assert got[0].startswith(b'{"resourceSpans"')
     assert pipe.is_fifo()
     with impatient(monkeypatch):
         bad(simulation("export", journal, "--to", "otlp", "-o", pipe), 2, "nobody read")
-    assert simulation("export", journal, "--to", "otlp", "-o", "/dev/null").code == 0
+    assert simulation("export", journal, "--to", "otlp", "-o", "/dev/null").returncode == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
@@ -277,10 +277,10 @@ def test_import_keeps_what_was_there_and_says_so(journal: Path, tmp_path: Path) 
     simulation("export", journal, "--to", "otlp", "-o", spans)
     out.write_bytes(BEFORE)
     done = simulation("import", spans, "-o", out)
-    assert done.code == 0
-    assert done.err == f"the file that was at {out} is now {out}.1\n"
+    assert done.returncode == 0
+    assert done.stderr == f"the file that was at {out} is now {out}.1\n"
     assert (tmp_path / "run.jsonl.1").read_bytes() == BEFORE
-    assert simulation("replay", out).code == 0
+    assert simulation("replay", out).returncode == 0
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -371,7 +371,7 @@ def test_a_pipe_whose_writer_comes_late_and_slowly(journal: Path, tmp_path: Path
     writer.start()
     done = simulation("replay", pipe)
     writer.join()
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_pipe_whose_writer_left_without_a_word(tmp_path: Path) -> None:
@@ -424,4 +424,4 @@ def test_a_scenario_from_a_pipe(tmp_path: Path) -> None:
     writer.start()
     done = simulation("run", pipe, "--runs", 2)
     writer.join()
-    assert done.code == 0, done.err
+    assert done.returncode == 0, done.stderr

@@ -40,16 +40,16 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_id_else_a_name_else_a_number(
     journal: Path, tmp_path: Path, wanted: str, number: int, said: str
 ) -> None:
-    first = json.loads(simulation("why", journal, "--task", "one", "--json").out)["task"]["id"]
+    first = json.loads(simulation("why", journal, "--task", "one", "--json").stdout)["task"]["id"]
     prefix = first.removesuffix("6")
     asked = "--task", wanted.replace("ID", prefix), "--json"
     why = simulation("why", journal, *asked)
     slice_ = simulation("slice", journal, *asked, "-o", tmp_path / "test_it.py")
     for done in (why, slice_):
-        assert done.code == 0
-        assert json.loads(done.out)["task"]["id"] == f"{prefix}{number}"
-        assert said.replace("ID", prefix) in done.err
-        assert bool(done.err) == bool(said)
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["task"]["id"] == f"{prefix}{number}"
+        assert said.replace("ID", prefix) in done.stderr
+        assert bool(done.stderr) == bool(said)
 
 
 @pytest.mark.parametrize("wanted", ["samme", "0", "8", "-1", "9" * 40, "٣", "x\ny"])

@@ -17,8 +17,10 @@ from simulation.machine.machine import Cpu
 from simulation.machine.measure import calibrate
 from simulation.scenario import ScenarioError, read_scenario
 from simulation.simulate import simulate
-from tests.cli.test_cli import ROOT, bad, simulation
+from tests.cli.running import bad, simulation
 from tests.machine.helpers import GIL, Known, mixed, recorded
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WHOLE = """
 [backends.api]

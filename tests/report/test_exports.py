@@ -20,7 +20,7 @@ from simulation import Modelled, SimulatedWorkerPool
 from simulation.exports.chrome import export_chrome
 from simulation.exports.otlp import export_otlp
 from simulation.whatif.timed import recorded_run
-from tests.report.commands import bad, simulation
+from tests.cli.running import bad, simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 

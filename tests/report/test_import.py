@@ -17,7 +17,7 @@ from simulation.exports.otlp import export_otlp
 from simulation.imports.mapping import read_mapping
 from simulation.outcome import MEASURES
 from telemetry import OtlpFileExporter, Telemetry
-from tests.report.commands import bad, simulation
+from tests.cli.running import bad, simulation
 
 S = 10**9
 T0 = 1_790_000_000 * S
