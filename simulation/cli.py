@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -114,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     if sys.stdout is None or sys.stderr is None:
         sys.exit(BAD_INPUT)  # closed by whoever started us: there is nowhere to say so
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that a locale has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=argv, prog_name="python -m simulation", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = click.Context(cli)
 COMMANDS = {name: cli.get_command(CONTEXT, name) for name in cli.list_commands(CONTEXT)}
 
-#: What an example takes a minute for, in a second; of an option that is given twice the last counts.
+#: What an example takes a minute for, in a second; the last counts of an option given twice.
 SHORTER = {
     "--runs": "3",
     "--schedules": "2",
