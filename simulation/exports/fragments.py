@@ -176,10 +176,11 @@ def settings_section(journal: Journal, runs: Sequence[TimedRun]) -> str:
         rows.append(_cells(cells))
     replications = max(answer.runs for _, answer in answers)
     figure = '<div class="figure"><div id="figure-intervals"></div></div>\n'
+    title = "Recorded, simulated, and under other settings"
     if not has_intervals(runs):
-        figure = ""
+        figure, title = "", "Recorded and simulated"
         said = (
-            "One simulated run, as far from the recorded one as a simulation of this run is. What "
+            "One simulated run under the recorded setting: how close a simulation comes. What "
             "another setting would come to, and where the next run lies, is shown with --variant."
         )
     elif replications > 1:
@@ -194,7 +195,7 @@ def settings_section(journal: Journal, runs: Sequence[TimedRun]) -> str:
         )
     head = ["", runs[0].name, *(name for name, _ in answers)]
     return f"""
-<h2>Recorded, simulated, and under other settings</h2>
+<h2>{title}</h2>
 <p class="soft">{said}</p>
 {figure}{_table("What each setting comes to", head, rows)}"""
 
