@@ -117,7 +117,7 @@ def what_if(
     declared = backends_of(recording, backends)
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
     recording = met.recorded
-    asked = _Asked(settings, arrivals, met.machine)
+    asked = _Asked(settings, arrivals.under(changes), met.machine)
     recorded, following = _replications(recording, asked, runs, seed, progress)
     unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
@@ -206,7 +206,7 @@ def variant(
     settings = keyed(changed_settings(recording.settings, changes), seed)
     declared = backends_of(recording, backends)
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
-    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals)
+    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals.under(changes))
     workload.machine = met.machine
     return settings, simulate(workload, settings, seed, log=True).steps
 
