@@ -238,6 +238,7 @@ _LINE_END: Final = b"\n"
 _CRC: Final = re.compile(rb',"crc":(\d{1,10})\}$')
 _STATE: Final = re.compile(rb'"state":"([a-z]+) *"')
 _SHOWN: Final = 120
+_GLANCE: Final = 40
 
 
 def read_journal(path: str | Path) -> Journal:
@@ -267,7 +268,7 @@ def _no_journal(first: bytes) -> str:
     """Why a file's first bytes cannot be a journal's; empty where they can."""
     if first.startswith(_BEGINNING) or _BEGINNING.startswith(first):
         return ""
-    return f"line 1 is no journal's header, but {first.partition(_LINE_END)[0][:_SHOWN]!r}"
+    return f"line 1 is no journal's header, but {first.partition(_LINE_END)[0][:_GLANCE]!r}"
 
 
 def parse_journal(name: str, data: bytes) -> Journal:

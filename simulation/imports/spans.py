@@ -17,6 +17,7 @@ from runtime.files import FileError, read_file
 __all__ = ["Span", "TraceError", "read_spans"]
 
 _SHOWN: Final = 100
+_GLANCE: Final = 40
 _MOST_BYTES: Final = 2 << 30
 _LOOKED_AT: Final = 1 << 12
 #: A line is a batch of spans, of some thousand as exporters have them.
@@ -108,7 +109,7 @@ def read_spans(path: str) -> list[Span]:
 
 def _no_traces(first: bytes) -> str:
     """Why a file's first bytes cannot be JSON of spans; empty where they can."""
-    begins = first.lstrip()[:_SHOWN]
+    begins = first.lstrip()[:_GLANCE]
     if len(first) < _LOOKED_AT or not begins or begins.startswith(b"{"):
         return ""  # a small file is read, and told by its line
     return _not_json("it does not begin with {", begins.partition(b"\n")[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import stat
 import subprocess
@@ -62,14 +63,14 @@ def test_whoever_has_the_old_file_open_reads_it_to_its_end(tmp_path: Path) -> No
 def test_the_mode_is_kept_and_a_new_file_has_the_usual_one(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.write_bytes(BEFORE)
-    old.chmod(0o640)
+    old.chmod(0o604)
     before = os.umask(0o027)
     try:
         write_file(str(old), AFTER)
         write_file(str(new), AFTER)
     finally:
         os.umask(before)
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (old, new)] == [0o640, 0o640]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (old, new)] == [0o604, 0o640]
 
 
 def test_a_link_stays_one_and_the_file_behind_it_is_replaced(tmp_path: Path) -> None:
@@ -368,6 +369,54 @@ def test_a_pipe_whose_writer_comes_late_and_slowly(journal: Path, tmp_path: Path
                 file.write(data[at : at + 500])
 
     writer = threading.Thread(target=write)
+    writer.start()
+    done = simulation("replay", pipe)
+    writer.join()
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_writer_that_is_there_may_take_its_time(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than anybody would wait for one who is not."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    waited_for = threading.Event()
+    real = os.set_blocking
+
+    def set_blocking(descriptor: int, blocking: bool) -> None:
+        waited_for.set()
+        real(descriptor, blocking)
+
+    def write() -> None:
+        with pipe.open("wb") as file:
+            waited_for.wait(10)
+            file.write(journal.read_bytes())
+
+    monkeypatch.setattr(os, "set_blocking", set_blocking)
+    writer = threading.Thread(target=write)
+    writer.start()
+    with impatient(monkeypatch):
+        done = simulation("replay", pipe)
+    writer.join()
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_comes_while_somebody_looks_for_a_writer_is_not_lost(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind:
+        """Sees nothing, and what then is there came in between."""
+
+        def register(self, *_: int) -> None: ...
+
+        def poll(self, _: int) -> list[int]:
+            return []
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(select, "poll", Blind)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(journal.read_bytes()))
     writer.start()
     done = simulation("replay", pipe)
     writer.join()
