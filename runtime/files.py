@@ -79,8 +79,7 @@ def read_file(
     Raises:
         FileError: it cannot be read or has more than that.
     """
-    name = "standard input" if str(path) == "-" else os.fspath(path)
-    name = os.fsencode(name).decode("utf-8", "backslashreplace")  # for messages
+    name = "standard input" if str(path) == "-" else _name(path)
     try:
         with _open_to_read(str(path)) as (head, file):
             blocks: list[bytes] = []
@@ -105,6 +104,11 @@ def read_file(
     except OSError as problem:
         raise error(name, None, f"cannot be read: {problem.strerror}") from None
     return name, b"".join(blocks)
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    """What messages call a file."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace") or "''"
 
 
 @contextmanager
@@ -209,7 +213,7 @@ def is_standard_output(path: str) -> bool:
 
 @contextmanager
 def _told(path: str) -> Iterator[None]:
-    name = os.fsencode(path).decode("utf-8", "backslashreplace")
+    name = _name(path)
     try:
         yield
     except BrokenPipeError:
@@ -253,7 +257,7 @@ def _beside(target: str) -> Iterator[tuple[int, str]]:
         try:
             descriptor = os.open(hidden, flags, 0o666)
         except OSError as error:
-            said = f"{error.strerror} (a new file in {folder}, to take its place)"
+            said = f"{error.strerror} (a new file in {folder})"
             raise OSError(error.errno, said) from None
         yield descriptor, hidden
     finally:

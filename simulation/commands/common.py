@@ -57,7 +57,7 @@ def warn(message: str) -> None:
     """
     from simulation.timeline.names import printable  # noqa: PLC0415  # start-up time
 
-    click.echo(printable(message), err=True)
+    click.echo(printable(message).replace("\n", "\\n"), err=True)  # a path may have line ends
 
 
 def beside(output: str) -> contextlib.AbstractContextManager[object]:

@@ -7,7 +7,7 @@ proposed, and the requirement is to hold for each of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -87,6 +87,7 @@ class Gate:
         state: the worst of the journals'.
         journals: each of them, in the order of their names.
         seed: the first seed.
+        backends: those that were declared, by name, or the file that declares them.
     """
 
     folder: str
@@ -95,6 +96,7 @@ class Gate:
     state: State
     journals: list[Held]
     seed: int
+    backends: list[str] = field(default_factory=list)
 
 
 def journals_in(folder: str | Path) -> list[Path]:
@@ -177,6 +179,9 @@ def gate(
         min((one.state for one in held), key=_WORST.index),
         held,
         seed,
+        [str(backends)]
+        if isinstance(backends, str | Path)
+        else [backend.name for backend in backends],
     )
 
 

@@ -79,6 +79,13 @@ def test_a_backend_alone_is_a_question_too(folder: Path) -> None:
 
 def test_a_gate_takes_them_from_python(folder: Path) -> None:
     found = gate(folder, "makespan_seconds<4", backends=folder / "api.toml")
+    assert found.backends == [str(folder / "api.toml")]
+    told = simulation(
+        *("gate", folder, "--require", "makespan_seconds<4", "--backend", folder / "api.toml")
+    )
+    assert told.returncode == 1
+    assert "the recorded setting, backend" in told.stdout
+    assert "api.toml" in told.stdout
     assert found.state == "falls short"
     assert gate(folder, "makespan_seconds<4").state == "meets"
 
