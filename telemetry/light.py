@@ -31,10 +31,14 @@ from opentelemetry.util import types
 
 from telemetry.current import context_of
 
-__all__ = ["UNSET_STATUS", "DroppedSpan", "LightSpan", "drawn"]
+__all__ = ["FLAGS", "RANDOM_TRACE_ID", "UNSET_STATUS", "DroppedSpan", "LightSpan", "drawn"]
 
 UNSET_STATUS: Final = Status(StatusCode.UNSET)
-_NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
+#: The flag that says that a trace id is random (W3C Trace Context, level 2); older SDKs have no
+#: name for it.
+RANDOM_TRACE_ID: Final = 2
+#: All flags there are, by their number: making one takes longer than looking it up.
+FLAGS: Final = tuple(TraceFlags(number) for number in range(4))
 
 
 class LightSpan(Span):
@@ -155,9 +159,11 @@ class DroppedSpan(NonRecordingSpan):
         trace_id: the trace by which it was decided, 0 where that depended on no trace.
         trace_state: what the sampler said of it.
         seed: of the ids of all such spans of the pool.
+        root_flags: the flags of those that begin a trace.
     """
 
     seed = 0
+    root_flags = 0
     trace_id = 0
     trace_state: TraceState | None = None
     _made: SpanContext | None = None
@@ -175,12 +181,12 @@ class DroppedSpan(NonRecordingSpan):
         made = self._made
         if made is None:
             trace_id, span_id = drawn(self.seed, self.number, 0)
-            state = self.trace_state
+            state, flags = self.trace_state, self.root_flags
             above = context_of(self.above)
             if above is not None:
-                trace_id = above.trace_id
+                trace_id, flags = above.trace_id, above.trace_flags & RANDOM_TRACE_ID
                 state = above.trace_state if state is None else state
-            made = SpanContext(self.trace_id or trace_id, span_id, False, _NOT_SAMPLED, state)
+            made = SpanContext(self.trace_id or trace_id, span_id, False, FLAGS[flags], state)
             self._made = made
         return made
 

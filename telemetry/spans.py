@@ -23,7 +23,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util import types
 
@@ -34,7 +34,7 @@ from runtime.observers import Detail
 from runtime.view import PoolView
 from telemetry.current import SPAN_KEY, context_of, current, leave
 from telemetry.foreseen import Foreseen
-from telemetry.light import DroppedSpan, LightSpan, drawn
+from telemetry.light import FLAGS, RANDOM_TRACE_ID, DroppedSpan, LightSpan, drawn
 from telemetry.losses import Outlet
 
 __all__ = ["PoolSpans", "Relation"]
@@ -59,8 +59,6 @@ _ABORT_REQUESTED: Final = Cause.ABORT_REQUESTED
 _LATE_COMPLETION: Final = Cause.LATE_COMPLETION
 #: Sets the ids of an attempt's queue span apart from its own.
 _QUEUE: Final = 1 << 31
-_RECORDED: Final = TraceFlags(TraceFlags.DEFAULT)
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 
 class _Task:
@@ -108,6 +106,7 @@ class PoolSpans:
         #: of a task under one that this pool has dropped: known without asking for its context
         self._under_dropped = self._foreseen.under_dropped if relation == "child" else None
         self._queue_spans = queue_spans
+        self._root_flags = 0
         self._seed = provider.id_generator.generate_trace_id()  # of ids that nobody may ask for
         self._tasks: dict[int, _Task] = {}
         self._names: dict[str, tuple[str, str, str]] = {}  # by group
@@ -135,6 +134,8 @@ class PoolSpans:
         self._virtual = view.clock == "virtual"
         if self._virtual:
             self._seed = self._dropped.seed = view.settings.seed
+        elif getattr(self._ids, "is_trace_id_random", bool)():
+            self._root_flags = self._dropped.root_flags = RANDOM_TRACE_ID
         self._epoch_ns = view.epoch_ns
         self._timeout_ns = view.settings.timeout_ns
         self._span.now_epoch_ns = staticmethod(partial(_now_epoch_ns, view))
@@ -192,8 +193,9 @@ class PoolSpans:
             if decision is Decision.DROP:
                 self._drop(number, context, parent and found, trace_id, state)
                 return
-        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _RECORDED
-        own = SpanContext(trace_id, self._new_span_id(number, 0), False, flags, state)
+        flags = int(decision is Decision.RECORD_AND_SAMPLE)
+        flags |= self._root_flags if parent is None else parent.trace_flags & RANDOM_TRACE_ID
+        own = SpanContext(trace_id, self._new_span_id(number, 0), False, FLAGS[flags], state)
         self._tasks[number] = task = _Task(own, parent, spec)
         view.mark(number, own)
         if links or attributes or self.outlet.listens:
