@@ -162,19 +162,21 @@ class DroppedSpan(NonRecordingSpan):
         root_flags: the flags of those that begin a trace.
     """
 
+    above: Any = None
     seed = 0
     root_flags = 0
     trace_id = 0
     trace_state: TraceState | None = None
     _made: SpanContext | None = None
 
-    def __init__(self, number: int, above: Any) -> None:
+    def __init__(self, number: int, above: Any = None) -> None:
         self.number = number
-        # of those above that are dropped only the first one's trace matters: the others are let go
-        # of, or a task that hands in another, and that another, would make a chain without end
-        if above is not None and DroppedSpan in type(above).__mro__:  # isinstance is slow: an ABC
-            above = above.above or above
-        self.above = above
+        if above is not None:
+            # of those above that are dropped only the first one's trace matters: the others are let
+            # go of, or a task that hands in another, and that another, would make a chain without
+            # end. isinstance would be slow: it is an ABC
+            dropped = DroppedSpan in type(above).__mro__
+            self.above = above.above or above if dropped else above
 
     def get_span_context(self) -> SpanContext:
         """Its context; the same for all who ask, in whatever thread."""

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -32,7 +32,7 @@ from runtime.core.states import Cause, TaskState
 from runtime.failures import type_name
 from runtime.observers import Detail
 from runtime.view import PoolView
-from telemetry.current import SPAN_KEY, context_of, current, leave
+from telemetry.current import SPAN_KEY, attach, context_of, current, leave
 from telemetry.foreseen import Foreseen
 from telemetry.light import FLAGS, RANDOM_TRACE_ID, DroppedSpan, LightSpan, drawn
 from telemetry.losses import Outlet
@@ -185,7 +185,7 @@ class PoolSpans:
                 self._drop(number, context, None, trace_id, None)
                 return
             name = self._names_of(spec.group)[0]
-            above = context if parent is not None else otel_context.Context()
+            above = context if parent is not None else Context()
             decided = self._sampler.should_sample(
                 above, trace_id, name, SpanKind.INTERNAL, None, links
             )
@@ -210,22 +210,24 @@ class PoolSpans:
         """Make the attempt's span current; its context is the attempt's own, so it stays so."""
         context = current()
         task = self._tasks.get(number)
-        if task is not None:
-            span = self._under(task, 1, number, attempt)
-            span.thread_id = threading.get_ident()
-            span.attempt = attempt
-            if self.outlet.listens:
-                self._start(span, trace.set_span_in_context(self._span_of(task), context))
-            leave(context, span)
-            span.earlier = task.running
-            task.running = span
-            return
-        found = context.get(SPAN_KEY) if context else None
-        if type(found) is self._dropped and found.number == number:
-            return  # left there when it was submitted
-        leave(context, self._dropped(number, found if self._relation == "child" else None))
+        if task is None:
+            if not context:
+                attach(Context({SPAN_KEY: self._dropped(number)}))
+                return
+            found = context.get(SPAN_KEY)
+            if type(found) is not self._dropped or found.number != number:
+                leave(context, self._dropped(number, found if self._relation == "child" else None))
+            return  # or it was left there when it was submitted
+        span = self._under(task, 1, number, attempt)
+        span.thread_id = threading.get_ident()
+        span.attempt = attempt
+        if self.outlet.listens:
+            self._start(span, trace.set_span_in_context(self._span_of(task), context))
+        leave(context, span)
+        span.earlier = task.running
+        task.running = span
 
-    def _start(self, span: LightSpan, context: otel_context.Context) -> None:
+    def _start(self, span: LightSpan, context: Context) -> None:
         """Tell the processors; the exact instant is known only later."""
         span._start_time = self._span.now_epoch_ns()
         self.outlet.on_start(span, context)
@@ -233,7 +235,7 @@ class PoolSpans:
     def _drop(
         self,
         number: int,
-        context: otel_context.Context,
+        context: Context,
         above: object,
         trace_id: int,
         state: TraceState | None,
