@@ -111,6 +111,7 @@ class ThreadHost:
         self._exit_signal.acquire()
         self._waiting: set[Watch] = set()
         self._enter = self._make_enter()
+        self.deliver = self._enter  # type: ignore[method-assign, assignment]  # a call less
         self._retry_on = engine.config.retry_on
         processes.register(self)
 
@@ -199,7 +200,7 @@ class ThreadHost:
         instructions = engine.decide(now, stimulus)
         for instruction in instructions:
             if type(instruction) is StartAttempt:
-                self._hand_out(engine.jobs[instruction.task], instruction.attempt)
+                self._hand_out(engine.jobs[instruction.task], instruction.attempt, now)
             else:
                 engine.carry_out(now, instruction, stimulus, payload)
                 self._carry_out(instruction)
@@ -231,7 +232,7 @@ class ThreadHost:
 
         @interrupts.shielded
         def enter(  # noqa: PLR0915
-            stimulus: Stimulus | None, payload: Any, worker: bool
+            stimulus: Stimulus | None, payload: Any, worker: bool = False
         ) -> _Item | None:
             """Take a stimulus through the core, and all others that are there; or leave it to
             the thread that holds the core. Without a stimulus, take what is there.
@@ -273,7 +274,7 @@ class ThreadHost:
                                             now,
                                         )
                                     else:
-                                        hand_out(jobs[instruction.task], instruction.attempt)
+                                        hand_out(jobs[instruction.task], instruction.attempt, now)
                                 elif type(instruction) is FinishTask:
                                     finish(now, instruction, stimulus, payload)
                                 else:
@@ -342,8 +343,8 @@ class ThreadHost:
 
     # ------------------------------------------------------------ workers
 
-    def _hand_out(self, job: Job, attempt: int) -> None:
-        item = (job, attempt, self.now_ns())
+    def _hand_out(self, job: Job, attempt: int, now: int) -> None:
+        item = (job, attempt, now)
         if self.engine.core.outstanding > self._alive:
             self._spawn(item)
         else:
@@ -394,6 +395,7 @@ class ThreadHost:
         enter = self._enter
         get = self._queue.get
         unheard = self.engine.unheard
+        begin = None if in_context is None else in_context.begin
         cpu: int | None = None
         here.host = self
         while True:
@@ -413,8 +415,8 @@ class ThreadHost:
             begun_at = clock() - origin
             try:
                 own = context.copy()
-                if in_context is not None:
-                    own.run(in_context.begin, number, attempt)
+                if begin is not None:
+                    own.run(begin, number, attempt)
                 value = own.run(fn, *args, **kwargs) if kwargs else own.run(fn, *args)
             except BaseException as error:
                 ended_at = clock() - origin
