@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from runtime.core.records import AttemptFailed, AttemptSucceeded
 from simulation.distributions import Constant, Distribution, all_at
 
 __all__ = ["Behaviour", "Fails", "Modelled", "ended"]
+
+#: Draws of a block that are made one by one before the rest of it is made at once.
+_ONE_BY_ONE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +166,28 @@ class Modelled:
 
 
 def _always_succeeds(distribution: Distribution, seed: int) -> Callable[[int, int], Behaviour]:
-    """A sampler that keeps the block of behaviours which it is in: a quarter of the time."""
-    index = -1
+    """A sampler that makes a block of behaviours at once where more than a few of it are asked for.
+
+    A task with a model of its own asks for one, a workload for all of them; and a block costs a
+    quarter of what its behaviours cost one by one.
+    """
+    if isinstance(distribution, Constant):
+        always = _succeeds(distribution.at(0.0))
+        return lambda task, attempt: always
+    index, asked = -1, 0
     behaviours: list[Behaviour] = []
 
     def sample(task: int, attempt: int) -> Behaviour:
-        nonlocal index, behaviours
+        nonlocal index, asked, behaviours
         if attempt != 1:
             return _succeeds(distribution.at(uniform(seed, task, attempt, Purpose.DURATION)))
         if task // BLOCK != index:
-            index = task // BLOCK
+            index, asked, behaviours = task // BLOCK, 0, []
+        if not behaviours:
             draws = block(seed, 1, Purpose.DURATION, index)
+            asked += 1
+            if asked <= _ONE_BY_ONE:
+                return _succeeds(distribution.at(draws[task % BLOCK]))
             behaviours = [_succeeds(seconds) for seconds in all_at(distribution, draws)]
         return behaviours[task % BLOCK]
 

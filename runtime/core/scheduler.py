@@ -42,6 +42,7 @@ __all__ = ["Core"]
 _NEVER: Final = 1 << 63
 _SWEEP_AT: Final = 64
 
+_STATES: Final = tuple(TaskState)  # by their numbers; to ask the enum costs ten times as much
 _READY: Final = int(TaskState.READY)
 _RUNNING: Final = int(TaskState.RUNNING)
 _DELAYED: Final = int(TaskState.DELAYED)
@@ -233,9 +234,10 @@ class Core:
 
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state; counted now, and fast where a task has ended."""
-        counts = {state: self._fate.count(_ENDED + state) for state in TaskState}
+        fate = self._fate
+        counts = {state: fate.count(_ENDED + state) for state in _STATES}
         for task in self._tasks.values():
-            counts[TaskState(task.state)] += 1
+            counts[_STATES[task.state]] += 1
         return counts
 
     def state(self, number: int) -> TaskState | None:
