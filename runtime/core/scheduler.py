@@ -244,9 +244,9 @@ class Core:
         """The state of a task, ``None`` for a number that was never submitted."""
         task = self._tasks.get(number)
         if task is not None:
-            return TaskState(task.state)
+            return _STATES[task.state]
         fate = self._fate[number] if 0 < number < len(self._fate) else 0
-        return TaskState(fate - _ENDED) if fate >= _ENDED else None
+        return _STATES[fate - _ENDED] if fate >= _ENDED else None
 
     def task(self, number: int) -> Task | None:
         """What is remembered of a live task, ``None`` for any other. Not to be changed."""
@@ -707,7 +707,7 @@ class Core:
         if after == ILLEGAL:  # a bug of the core's own: hosts are stopped by _check_legal
             raise AssertionError(f"{TaskState(before).name} x {cause.name} has no next state")
         task.state = after
-        return TaskState(before)
+        return _STATES[before]
 
     def _make_ready(self, now: int, task: Task) -> None:
         task.ready_at_ns = now
@@ -775,7 +775,7 @@ class Core:
         if not self._keep and not marked:
             return
         times = (task.submitted_at_ns, task.ready_at_ns, task.attempt_at_ns) if marked else ()
-        number, state = task.spec.task, TaskState(task.state)
+        number, state = task.spec.task, _STATES[task.state]
         attempt, slot = task.attempt, task.slot
         change = now, number, before, state, cause, attempt, slot, reason, until_ns, detail
         self.transitions.append(r.Transition(*change, abandoned, *times))
