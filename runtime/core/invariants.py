@@ -125,12 +125,12 @@ def _check_tasks(core: Core) -> tuple[list[int], dict[int, Task], dict[int, int]
     Returns:
         Who is ready; who is delayed; each deadline; and when the first of all timers is due.
     """
-    own, fate, now, slots = core.settings, core._fate, core._now, core._slots
+    own, fate, slots = core.settings, core._fate, core._slots
     own_timeout, own_retries = own.timeout_ns, own.max_retries
     waiting: list[int] = []
     delayed: dict[int, Task] = {}
     limits: dict[int, int] = {}
-    earliest = _NEVER
+    due: list[int] = []
     for number, task in core._tasks.items():
         spec, state, attempt = task.spec, task.state, task.attempt
         if number != spec.task:
@@ -163,39 +163,45 @@ def _check_tasks(core: Core) -> tuple[list[int], dict[int, Task], dict[int, int]
             _broken(core, 7, f"{right} retries left, or 0 after an abort", task=number)
         if not attempt and state:
             _broken(core, 7, "an attempt where it runs or is delayed", task=number)
+        if spec.deadline_at_ns is not None:
+            limits[number] = spec.deadline_at_ns
         if (task.slot >= 0) != (attempt > 0):
             _wrong(core, 7, "having a slot", task.slot >= 0, attempt > 0, number)
+        _check_times(core, number, task, due)
+    return waiting, delayed, limits, min(due, default=_NEVER)
 
-        first = task.started_at_ns
-        if (first is not None) != (attempt > 0):
-            _wrong(core, 19, "having a first start", first is not None, attempt > 0, number)
-        submitted, ready = task.submitted_at_ns, task.ready_at_ns
-        if not submitted <= ready <= now or (
-            first is not None
-            and not (submitted <= first <= now and submitted <= task.attempt_at_ns <= now)
-        ):
-            past = [submitted, ready] + ([] if first is None else [first, task.attempt_at_ns])
-            _broken(core, 16, f"{past} from its submission to {now}", task=number)
-        if task.queued_ns < 0 or task.delayed_ns < 0:
-            spent = (task.running_ns, task.queued_ns, task.delayed_ns)
-            _broken(core, 19, f"no negative time in {spent}", task=number)
 
-        due = task.attempt_at_ns + limit if running and limit is not None else None
-        if task.timeout_at_ns != due:
-            _wrong(core, 10, "its timeout", task.timeout_at_ns, due, number)
-        if due is not None and due < earliest:
-            earliest = due
-        deadline = spec.deadline_at_ns
-        if deadline is not None:
-            limits[number] = deadline
-            if deadline < earliest:
-                earliest = deadline
-        if state == _DELAYED:
-            if deadline is not None and task.due_at_ns >= deadline:
-                _broken(core, 8, "a backoff that ends before the deadline", task=number)
-            if task.due_at_ns < earliest:
-                earliest = task.due_at_ns
-    return waiting, delayed, limits, earliest
+def _check_times(core: Core, number: int, task: Task, due: list[int]) -> None:
+    """A task's instants and spans; its timers are added to those that are due."""
+    now, first, submitted = core._now, task.started_at_ns, task.submitted_at_ns
+    if (first is not None) != (task.attempt > 0):
+        _wrong(core, 19, "having a first start", first is not None, task.attempt > 0, number)
+    if not submitted <= task.ready_at_ns <= now or (
+        first is not None
+        and not (submitted <= first <= now and submitted <= task.attempt_at_ns <= now)
+    ):
+        past = [
+            submitted,
+            task.ready_at_ns,
+            *([] if first is None else [first, task.attempt_at_ns]),
+        ]
+        _broken(core, 16, f"{past} from its submission to {now}", task=number)
+    if task.queued_ns < 0 or task.delayed_ns < 0:
+        spent = (task.running_ns, task.queued_ns, task.delayed_ns)
+        _broken(core, 19, f"no negative time in {spent}", task=number)
+    ends = None
+    if task.state == _RUNNING and task.timeout_ns is not None:
+        ends = task.attempt_at_ns + task.timeout_ns
+        due.append(ends)
+    if task.timeout_at_ns != ends:
+        _wrong(core, 10, "its timeout", task.timeout_at_ns, ends, number)
+    deadline = task.spec.deadline_at_ns
+    if deadline is not None:
+        due.append(deadline)
+    if task.state == _DELAYED:
+        due.append(task.due_at_ns)
+        if deadline is not None and task.due_at_ns >= deadline:
+            _broken(core, 8, "a backoff that ends before the deadline", task=number)
 
 
 # ---------------------------------------------------------------- the ready order
