@@ -204,6 +204,8 @@ def _duration_ns(seconds: float) -> int | None:
 
 
 def _by_attempt(given: Any) -> list[Any]:
+    if given is None or isinstance(given, int | float):  # most; to ask whether it is a list is slow
+        return [given]
     return list(given) if isinstance(given, Sequence) else [given]
 
 

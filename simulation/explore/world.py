@@ -42,6 +42,7 @@ from simulation.pool import SimulatedWorkerPool
 __all__ = ["World", "told"]
 
 _NEVER: Final = 1 << 63
+_CONFIG: Final = WorkerPoolConfig()
 _SECOND: Final = 1_000_000_000
 #: A run that takes more steps than these a task does not end by itself.
 _STEPS: Final = 2_000
@@ -82,7 +83,7 @@ class World:
         self.seed = seed
         self.faults = faults
         self._make_core = core
-        self._config = WorkerPoolConfig()
+        self._config = _CONFIG
         self._settings: CoreSettings | None = None
         self.properties = Properties()
         self.always = self.properties.always
