@@ -12,6 +12,7 @@ instants and tasks, then submissions by tasks. Nothing but dispatch looks at it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from operator import attrgetter
 from typing import Final, NoReturn
 
@@ -97,6 +98,8 @@ class Auditor:
 
     def __init__(self, settings: CoreSettings) -> None:
         self._settings = settings
+        self._workers = settings.max_workers
+        self._service = set(range(settings.max_workers))  # slots
         self._now = 0
         self._steps = 0
         self._lines = 0
@@ -113,6 +116,7 @@ class Auditor:
         self._aborting: dict[int, _Task] = {}
         self._submitted: list[int] = []
         self._dispatching = False
+        self._idle: list[int] | None = None
 
     def step(
         self,
@@ -150,7 +154,7 @@ class Auditor:
 
     def _begin(self, parts: Sequence[r.Stimulus]) -> None:
         self._completions, self._cancelled, self._submitted = {}, [], []
-        self._aborting, self._dispatching = {}, False
+        self._aborting, self._dispatching, self._idle = {}, False, None
         submitted: list[r.TaskSubmitted] = []
         for part in parts:
             match part:
@@ -165,6 +169,8 @@ class Auditor:
                     self._aborting = dict(self._live)
                 case r.DrainRequested():
                     self._draining = True
+                case r.ResizeRequested():
+                    self._resize(part.max_workers)
                 case _:
                     pass  # time has nothing but its passing
         if len(submitted) > 1:
@@ -176,6 +182,15 @@ class Auditor:
             task.step = self._steps
             self._tasks[spec.task] = self._live[spec.task] = self._in[_READY][spec.task] = task
             self._submitted.append(spec.task)
+
+    def _resize(self, workers: int) -> None:
+        """Slots come at once, those with the lowest numbers first; they go when they are free."""
+        self._demand(workers >= 1, 4, "1 worker at least", f"{workers}")
+        self._workers = workers
+        for slot in count():
+            if len(self._service) >= workers:
+                break
+            self._service.add(slot)
 
     def _dispatch(self) -> None:
         """All else has happened: line up what became ready in this step."""
@@ -213,6 +228,13 @@ class Auditor:
                 self._demand(key in self._abandoned, 11, "a late result", instruction, task)
                 self._demand(key in self._completions, 17, "a result to drop", instruction, task)
                 del self._abandoned[key], self._completions[key]
+            case r.RetireSlot(slot=slot):
+                self._demand(len(self._service) > self._workers, 4, "slots enough", instruction)
+                if self._idle is None:  # nothing takes or frees a slot between these
+                    self._idle = sorted(self._service.difference(self._slots, self._held()))
+                last = self._idle.pop() if self._idle else None
+                self._demand(last == slot, 5, f"{last}, the last free slot", instruction)
+                self._service.remove(slot)
             case r.StopWorkers():
                 self._demand(not self._stopped, 17, "workers stopped once", "a second stop")
                 self._stopped = True
@@ -231,10 +253,13 @@ class Auditor:
             self._broken(7, f"{task.retries} retries", f"{start}", task)
         if deadline is not None and now >= deadline:
             self._broken(8, "a start in time", f"{start}", task)
-        if not 0 <= slot < self._settings.max_workers:
-            self._broken(4, f"a slot below {self._settings.max_workers}", f"{start}", task)
-        if slot in self._slots or slot in self._abandoned.values():
+        if slot not in self._service:
+            self._broken(4, "a slot in service", f"{start}", task)
+        held = self._held()
+        if slot in self._slots or slot in held:
             self._broken(5, "a free slot", f"{start}", task)
+        if len(self._slots) + len(held) >= self._workers:
+            self._broken(4, f"fewer than {self._workers} on slots", f"{start}", task)
         timeout_at = None if task.limit is None else now + task.limit
         if start.timeout_at_ns != timeout_at:
             self._broken(10, f"{timeout_at}", f"{start}", task)
@@ -407,15 +432,19 @@ class Auditor:
             for number in self._submitted:
                 task = self._tasks[number]
                 self._demand(task.state in TERMINAL, 22, "no work after a drain", "some", task)
+        free = len(self._service) - len(self._slots) - len(self._held())
+        if free and len(self._service) != self._workers:
+            self._broken(4, f"{self._workers} slots", f"{len(self._service)}, {free} free")
         ready = self._in[_READY]
-        if ready:
-            held = sum(slot >= 0 for slot in self._abandoned.values())
-            free = self._settings.max_workers - len(self._slots) - held
-            if free:
-                self._broken(15, "no free slot", f"{free} free, {list(ready)} ready")
+        if free and ready:
+            self._broken(15, "no free slot", f"{free} free, {list(ready)} ready")
         over = self._draining and not self._live
         if self._stopped != over:
             self._broken(22, f"workers stopped: {over}", f"{self._stopped}")
+
+    def _held(self) -> list[int]:
+        """Slots that abandoned attempts hold."""
+        return [slot for slot in self._abandoned.values() if slot >= 0]
 
     # ------------------------------------------------------------ what is wrong
 

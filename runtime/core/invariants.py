@@ -69,20 +69,27 @@ def _broken(
 
 
 def _check_slots(core: Core) -> None:
-    workers, slots, free = core.settings.max_workers, core._slots, core._free
-    abandoned = core._abandoned
+    slots, free, retired, abandoned = core._slots, core._free, core._retired, core._abandoned
     running = {slot: task for slot, task in enumerate(slots) if task is not None}
     held = [slot for slot in abandoned.values() if slot >= 0]
     replaced = len(abandoned) - len(held)
-    if len(slots) != workers:
-        _wrong(core, 4, "slots", len(slots), workers)
-    if len(running) + len(held) > workers:
-        _broken(core, 4, f"{workers} attempts on slots at most")
-    spread = [*running, *held, *free]
+    taken, serve, workers = len(running) + len(held), core._in_service, core.workers
+    if len(slots) != serve + len(retired):
+        _wrong(core, 4, "slots", len(slots), serve + len(retired))
+    spread = [*running, *held, *free, *retired]
     spread.sort()
-    if spread != list(range(workers)):
-        what = f"slots running {list(running)}, held {held} and free {free}, each once,"
-        _wrong(core, 5, what, spread, list(range(workers)))
+    if spread != list(range(len(slots))):
+        lists = f"running {list(running)}, held {held}, free {free}, retired {retired}"
+        _wrong(core, 5, f"slots {lists}, each once,", spread, list(range(len(slots))))
+    if retired and retired != sorted(retired):
+        _wrong(core, 19, "retired slots", retired, sorted(retired))
+    if serve != taken + len(free):
+        _wrong(core, 19, "slots in service", serve, taken + len(free))
+    if workers < 1:
+        _broken(core, 4, "1 worker or more")
+    # more only while attempts run that were started when there were more
+    if serve != workers and (serve < workers or free):
+        _broken(core, 4, f"{workers} slots ({serve}), more only if none is free")
     if core._replaced != replaced:
         _wrong(core, 19, "replaced attempts", core._replaced, replaced)
     if replaced > core.settings.max_abandoned:
