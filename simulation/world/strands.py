@@ -117,6 +117,7 @@ class World:
         self.owner_thread: Any = None  # what threading knows the owner by, where greenlets share it
         self.idle: list[Carrier] = []
         self.carriers: list[Carrier] = []
+        self.core: int | None = None  # on which they are kept
         self._make = make_carrier
         self._owner = make_carrier(self, None)
         self._owner_ident = get_ident()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as _datetime
 import time as _time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from runtime.config import seconds_to_ns
@@ -27,8 +28,14 @@ def sleep(seconds: float, /) -> None:
     strand = current()
     if strand is None or not seconds >= 0:  # the original says what is wrong
         return _sleep(seconds)
-    strand.world.pause(strand, f"{seconds:g} s to pass", seconds_to_ns(seconds))
+    strand.world.pause(strand, _told(float(seconds)), seconds_to_ns(seconds))
     return None
+
+
+@lru_cache(maxsize=64)
+def _told(seconds: float) -> str:
+    """What a sleep waits for, as a message says it; most tasks sleep equally long."""
+    return f"{seconds:g} s to pass"
 
 
 def _clock_of(original: Callable[[], Any], epoch: bool, ns: bool) -> Callable[[], Any]:
