@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Any, Final, Protocol, get_args
+from typing import Any, ClassVar, Final, Protocol, get_args
 
+import msgspec
 import simpy
 
 from runtime.core import Core
@@ -56,20 +57,17 @@ class Timed(Protocol):
         """Do what is due now."""
 
 
-class _Alarm:
+class _Alarm(msgspec.Struct, gc=False):
     """What is called back: all of a SimPy event that its environment and the callback need.
 
     Args:
-        callback: what is called, with the alarm.
+        callbacks: what is called, with the alarm; SimPy takes them out for that.
         value: what it carries.
     """
 
-    __slots__ = ("callbacks", "value")
-    _ok = True
-
-    def __init__(self, callback: Callable[[Any], None], value: Any) -> None:
-        self.callbacks: Any = [callback]  # SimPy takes them out, to call them
-        self.value = value
+    callbacks: list[Callable[[Any], None]] | None
+    value: Any
+    _ok: ClassVar[bool] = True  # SimPy asks whether it is to raise
 
 
 class VirtualClock:
@@ -98,7 +96,8 @@ class VirtualClock:
         self._carry_out = carry_out
         self._env: Any = simpy.Environment(initial_time=0)
         self._event_at = NEVER  # of the next SimPy event, or of what is called back now
-        self._soon: deque[_Alarm] = deque()  # called back now, after SimPy's events of this instant
+        # called back now, after SimPy's events of this instant
+        self._soon: deque[tuple[Callable[[Any], None], _Alarm]] = deque()
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
         self._arrivals: Iterator[Arrival] = iter(()) if arrivals is None else arrivals
@@ -148,9 +147,9 @@ class VirtualClock:
         at = self.now + after_ns
         if after_ns:
             env = self._env
-            env.schedule(_Alarm(callback, value), delay=at - env.now)
+            env.schedule(_Alarm([callback], value), delay=at - env.now)
         else:  # SimPy's events of this instant were all asked for before it came
-            self._soon.append(_Alarm(callback, value))
+            self._soon.append((callback, _Alarm(None, value)))
         self._event_at = min(self._event_at, at)
 
     def drive(self, timed: Timed) -> None:
@@ -271,11 +270,14 @@ class VirtualClock:
         """Let the next thing of this instant call back."""
         env, soon = self._env, self._soon
         if soon and env.peek() > self.now:
-            alarm = soon.popleft()
-            alarm.callbacks[0](alarm)
+            callback, alarm = soon.popleft()
+            callback(alarm)
         else:
             env.step()
-        self._look_at_events()
+        at = env.peek()  # what _look_at_events does, without the call
+        if soon and at > self.now:
+            at = self.now
+        self._event_at = NEVER if at == _INFINITY else int(at)
 
     def _look_at_events(self) -> None:
         at = self._env.peek()
