@@ -16,7 +16,7 @@ import msgspec
 from runtime.config import LONGEST_SECONDS, check_seconds, plain_text, seconds_to_ns
 from runtime.core.keyed import BLOCK, Purpose, block, uniform
 from runtime.core.records import AttemptFailed, AttemptSucceeded
-from simulation.distributions import Constant, Distribution, all_at
+from simulation.distributions import Constant, Distribution, all_at, check_constant
 
 __all__ = ["Behaviour", "Fails", "Modelled", "ended"]
 
@@ -116,7 +116,7 @@ class Modelled:
             ):
                 raise TypeError(f"duration={duration!r}: must be seconds or a distribution")
             if isinstance(duration, int | float):
-                Constant(duration)  # checks it
+                check_constant(duration)
         outcomes = _by_attempt(self.outcome)
         if not outcomes:
             raise ValueError("outcome=[]: at least one is needed")
@@ -140,6 +140,9 @@ class Modelled:
             A function of the task's number and the attempt's number, from 1; it gives the same
             for the same arguments.
         """
+        if self.outcome is None and not self.cpu_share and isinstance(self.duration, int | float):
+            always = _succeeds(self.duration)
+            return lambda task, attempt: always
         distributions = [
             Constant(d) if isinstance(d, int | float) else d for d in _by_attempt(self.duration)
         ]
@@ -171,9 +174,6 @@ def _always_succeeds(distribution: Distribution, seed: int) -> Callable[[int, in
     A task with a model of its own asks for one, a workload for all of them; and a block costs a
     quarter of what its behaviours cost one by one.
     """
-    if isinstance(distribution, Constant):
-        always = _succeeds(distribution.at(0.0))
-        return lambda task, attempt: always
     index, asked = -1, 0
     behaviours: list[Behaviour] = []
 

@@ -298,6 +298,8 @@ class Core:
 
     def _elapse(self, now: int, rank: int, out: _Out) -> None:
         """Fire what is due before ``now``, and at ``now`` with a rank below the given one."""
+        if now < self.wake_at_ns:
+            return  # nothing is due: it is a lower bound of all timers
         if rank > r.RANK_BACKOFF:
             self._elapse(now, r.RANK_BACKOFF, out)  # timeouts first: they may begin backoffs of 0
         due: list[tuple[int, int, int, int]] = []  # due_at, rank, task, 1 if a deadline
