@@ -83,6 +83,7 @@ class Core:
 
     Attributes:
         workers: how many there are to be: the settings' ``max_workers``, or the last resize's.
+        resizes: from when on there were how many slots, where it was resized, in order.
         transitions: those recorded and not taken yet.
         marks: by a task's number what it is to be remembered by, put here before it is submitted;
             taken out when it is. No decision depends on it.
@@ -107,6 +108,7 @@ class Core:
         self._fate = bytearray(64)
         self._ready = ReadyOrder(settings.ageing_ns)
         self.workers = settings.max_workers
+        self.resizes: list[tuple[int, int]] = []
         self._slots: list[Task | None] = [None] * settings.max_workers
         self._free = list(range(settings.max_workers - 1, -1, -1))
         self._retired: list[int] = []  # slots out of service, ascending
@@ -166,7 +168,7 @@ class Core:
                 self._find_next_wake()
         if self._free:
             if self._in_service > self.workers:
-                self._retire(out)
+                self._retire(now_ns, out)
             if self._ready.live:
                 self._dispatch(now_ns, out)
         self._now = now_ns
@@ -391,7 +393,7 @@ class Core:
             case r.DrainRequested():
                 self._draining = True
             case r.ResizeRequested():
-                self._resize_requested(stimulus)
+                self._resize_requested(now, stimulus)
             case r.TimeElapsed():
                 pass  # timers fire in _handle_with_timers; there is nothing else to do
             case r.Simultaneous():
@@ -532,7 +534,7 @@ class Core:
             else:
                 self._end(now, task, Cause.ABORT_REQUESTED, "aborted", out)
 
-    def _resize_requested(self, s: r.ResizeRequested) -> None:
+    def _resize_requested(self, now: int, s: r.ResizeRequested) -> None:
         """Have more slots now; what is too many goes in ``_retire``, before the next dispatch."""
         if s.max_workers < 1:
             raise InvalidTransition(s, NO_WORKERS, [])
@@ -545,14 +547,16 @@ class Core:
             slots.extend([None] * len(new))
             self._free.extend(sorted([*back, *new], reverse=True))  # the lowest is taken first
             self._in_service = s.max_workers
+            self.resizes.append((now, s.max_workers))
 
-    def _retire(self, out: _Out) -> None:
+    def _retire(self, now: int, out: _Out) -> None:
         """Take free slots out of service, as many as are too many; the highest first."""
         free, slots = self._free, self._slots
         many = min(len(free), self._in_service - self.workers)
         going = sorted(free)[-many:]
         free[:] = [slot for slot in free if slot < going[0]]
         self._in_service -= many
+        self.resizes.append((now, self._in_service))
         retired = self._retired = sorted([*self._retired, *going])
         while retired and retired[-1] == len(slots) - 1:  # timers look at every slot
             retired.pop()

@@ -5,7 +5,7 @@ is decided outside the core. A run may switch each on and off: searches do so at
 run that is offered everything rarely sees much of anything (swarm testing: A. Groce, C. Zhang,
 E. Eide, Y. Chen, J. Regehr, 'Swarm Testing', ISSTA 2012).
 
-The core cannot change its number of workers while it runs, so there is no resize here. A
+A
 ``World`` of modelled tasks has all but the last three; a pool of ordinary functions has ``order``,
 ``late``, ``slow``, ``slow_start``, ``die``, ``abort``, ``cancel`` and those three.
 """
@@ -18,6 +18,7 @@ from typing import Final
 
 __all__ = [
     "FAULTS",
+    "FIRST_CANCEL",
     "OF_FUNCTIONS",
     "InjectedError",
     "Menu",
@@ -48,6 +49,7 @@ FAULTS: Final[dict[str, str]] = {
     "lost_timer": "the core is not woken before something else happens",
     "abort": "everything pending is aborted",
     "drain": "no more tasks are taken",
+    "resize": "the pool is given 1 worker, or again as many as it began with",
     "pause": "the whole world stands still for a while, and all that was due comes at once",
     "burst": "the next attempts fail, several in a row",
     "wake": "the core is woken although nothing is due",
@@ -91,7 +93,9 @@ class Menu:
 
 _FINISH: Final = ("late", "slow", "slow_start", "hang", "die", "fail", "base_exception")
 _FINISH_TOO: Final = ("retry_after", "instant", "at_timeout", "after_timeout")
-_OUTSIDE: Final = ("abort", "drain", "pause", "burst", "wake", "twice")
+_OUTSIDE: Final = ("abort", "drain", "resize", "resize", "pause", "burst", "wake", "twice")
+#: The first place of a menu of what comes from outside that cancels a task.
+FIRST_CANCEL: Final = len(_OUTSIDE) + 1
 
 
 @lru_cache(maxsize=1024)

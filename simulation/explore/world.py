@@ -26,6 +26,7 @@ from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.explore.coverage import Seen
 from simulation.explore.faults import (
+    FIRST_CANCEL,
     finish_menu,
     journal_menu,
     order_menu,
@@ -52,6 +53,9 @@ _MODELLED_FOR_EVER: Final = _SECOND
 # by their numbers: to ask an enum for a name costs more than all else that coverage notes
 _STATE_NAMES: Final = tuple(state.name for state in TaskState)
 _CAUSE_NAMES: Final = tuple(cause.name for cause in Cause)
+
+#: They meet every task.
+_MEET_ALL: Final = (r.AbortRequested, r.DrainRequested, r.ResizeRequested)
 
 Completion = r.AttemptSucceeded | r.AttemptFailed
 CoreMaker = Callable[[CoreSettings, str], Core]
@@ -203,6 +207,15 @@ class World:
         """
         self._push(seconds_to_ns(at_seconds), r.DrainRequested())
 
+    def resize(self, max_workers: int, *, at_seconds: float) -> None:
+        """Let the pool be given another number of workers.
+
+        Args:
+            max_workers: how many.
+            at_seconds: when.
+        """
+        self._push(seconds_to_ns(at_seconds), r.ResizeRequested(max_workers))
+
     def arrive(
         self,
         arrivals: Iterator[tuple[int, r.SimultaneousPart]],
@@ -342,14 +355,19 @@ class World:
         if not place:
             return
         name = menu.names[place]
-        self._strike(f"cancel: task {place - 6}" if name == "cancel" else name)
+        task = place - FIRST_CANCEL + 1
+        workers = self._owner.max_workers if menu.names[place - 1] == name == "resize" else 1
+        told = {"cancel": f"cancel: task {task}", "resize": f"resize: to {workers}"}
+        self._strike(told.get(name, name))
         if name == "abort":
             due.append(r.AbortRequested())
         elif name == "drain":
             due.append(r.DrainRequested())
+        elif name == "resize":
+            due.append(r.ResizeRequested(workers))
         elif name == "cancel":
-            if fate.state(place - 6) is not None:
-                due.append(r.CancelRequested(place - 6))
+            if fate.state(task) is not None:
+                due.append(r.CancelRequested(task))
         elif name == "burst":
             self._burst = _BURST
         elif name == "wake":
@@ -389,7 +407,7 @@ class World:
             if isinstance(part, Completion):
                 self._last = part
                 self._running.pop((part.task, part.attempt), None)
-            elif kind is r.AbortRequested or kind is r.DrainRequested:  # it meets every task
+            elif kind in _MEET_ALL:
                 met = [at for at, count in core.counts().items() if count]
                 seen.update((_STATE_NAMES[at], kind.__name__) for at in met)
         try:
@@ -492,6 +510,7 @@ class World:
         How long attempts take is known when they start, so the bound is asked for again.
         """
         began, own, work, chain, most = self.now_ns, self._owner, 0, 0, 0
+        workers = self.core.workers
         for number in self.core.live():
             task = self.core.task(number)
             assert task is not None
@@ -505,11 +524,7 @@ class World:
 
         def bound() -> int:
             wait = max(backoff, self._longest_wait_ns)
-            return (
-                began
-                + work * self._longest_ns // own.max_workers
-                + chain * (self._longest_ns + wait)
-            )
+            return began + work * self._longest_ns // workers + chain * (self._longest_ns + wait)
 
         return bound
 
@@ -551,6 +566,8 @@ def _struck(name: str, start: r.StartAttempt, now: int, took: int, end: Completi
 def _brief(stimulus: object) -> str:
     number, attempt = getattr(stimulus, "task", None), getattr(stimulus, "attempt", None)
     name = type(stimulus).__name__
+    if isinstance(stimulus, r.ResizeRequested):
+        return f"{name} to {stimulus.max_workers}"
     if number is None:
         return name
     return f"{name} {number}" + (f".{attempt}" if attempt is not None else "")
@@ -586,5 +603,7 @@ def _did(i: r.Instruction) -> str:
             return f"finish {i.task} as {i.outcome}" + (f" ({i.reason})" if i.reason else "")
         case r.DropResult():
             return f"drop {i.task}.{i.attempt}"
+        case r.RetireSlot():
+            return f"retire slot {i.slot}"
         case _:
             return "stop the workers"

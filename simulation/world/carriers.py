@@ -201,6 +201,6 @@ def make_greenlet_carrier() -> type[Carrier]:
         from simulation.world.greenlets import GreenletCarrier  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
-            'carrier="greenlet" needs the extra: pip install "twinclock[greenlet]"'
+            "carrier='greenlet' needs greenlet: pip install '.[greenlet]' in the checkout"
         ) from error
     return GreenletCarrier
