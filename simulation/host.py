@@ -10,6 +10,7 @@ import simpy
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
+    FinishTask,
     Instruction,
     StartAttempt,
     Stimulus,
@@ -72,6 +73,7 @@ class VirtualHost:
         self._relay: Relay | None = None
         self._in_context: InContext | None = None
         self._nothing_left = False
+        self._sampler: tuple[Modelled | None, Any] = (None, None)  # the last, and its draws
         self.world = self._make_world(
             self._time,
             make_greenlet_carrier() if carrier == "greenlet" else ThreadCarrier,
@@ -139,16 +141,24 @@ class VirtualHost:
     def _carry_out(
         self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
     ) -> None:
-        if type(instruction) is not StartAttempt:
+        kind = type(instruction)
+        if kind is FinishTask:
+            self.engine.finish(now_ns, instruction, stimulus, payload)  # type: ignore[arg-type]
+            return
+        if not isinstance(instruction, StartAttempt):
             self.engine.carry_out(now_ns, instruction, stimulus, payload)
-            if type(instruction) is StopWorkers and self._relay is not None:
+            if kind is StopWorkers and self._relay is not None:
                 self._relay.flush()
             return
         number, attempt = instruction.task, instruction.attempt
         job = self.engine.jobs[number]
         model = job.fn
         if isinstance(model, Modelled):
-            behaviour = model.sampler(self._seed)(number, attempt)
+            known, sample = self._sampler
+            if model is not known:  # most tasks in a row share theirs
+                sample = model.sampler(self._seed)
+                self._sampler = model, sample
+            behaviour = sample(number, attempt)
             took = behaviour.duration_ns
             if took is not None:
                 failure = behaviour.failure
