@@ -63,7 +63,7 @@ class StrandClock(VirtualClock, Generic[S]):
             if due:
                 return due.popleft()
             if self._within:
-                if self._event_at == self.now:
+                if self._event_at <= self.now:
                     env.step()
                     self._look_at_events()
                     continue
@@ -79,7 +79,9 @@ class StrandClock(VirtualClock, Generic[S]):
                 instant = ends[0][0]
             if instant == NEVER:
                 return None
+            if instant < self.now:  # it is overdue: a search let the world stand still
+                instant = self.now
             self.now = instant
             self._within = True
-            while ends and ends[0][0] == instant:
+            while ends and ends[0][0] <= instant:
                 self._gathered.append(heappop(ends)[2:])
