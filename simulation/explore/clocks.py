@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import simpy
+from msgspec import structs
 
 from runtime.core.errors import InvalidTransition
 from runtime.core.invariants import check
@@ -85,6 +86,7 @@ class ExploredClock(StrandClock[Strand]):
         self.strikes: list[str] = []
         self.burst = 0
         self.hanging: list[Strand] = []
+        self._hanging_models: list[tuple[Completion, Any]] = []
         self.last: Completion | None = None
         self.starts: StartAttempt | None = None
         self._sleep = Menu(_SLEEP, faults)
@@ -93,6 +95,8 @@ class ExploredClock(StrandClock[Strand]):
         self.alone_at_lock = Menu(("", "late_lock"), faults)
         self._stood_back: set[int] = set()
         self._between = False  # two instants
+        self._stood_still = False
+        self._lost = NEVER  # the deadline of which the core is not told
 
     def strike(self, fault: str, what: str) -> None:
         """Note what was not ordinary."""
@@ -139,7 +143,10 @@ class ExploredClock(StrandClock[Strand]):
         hanging, self.hanging = self.hanging, []
         for strand in hanging:
             self.at(0, self._again, strand)
-        return bool(hanging)
+        models, self._hanging_models = self._hanging_models, []
+        for end, payload in models:
+            super().happen_at(self.now, structs.replace(end, ended_at_ns=self.now), payload)
+        return bool(hanging or models)
 
     # ------------------------------------------------------------ late ends
 
@@ -154,6 +161,7 @@ class ExploredClock(StrandClock[Strand]):
                 name = "burst"
             if name == "hang":
                 self.strike(name, f"attempt {start.task}.{start.attempt} never comes home")
+                self._hanging_models.append((stimulus, payload))
                 return
             if name:
                 self.strike(name, f"attempt {start.task}.{start.attempt}")
@@ -167,9 +175,8 @@ class ExploredClock(StrandClock[Strand]):
         """How a modelled attempt ends that a fault strikes, and what it brings home."""
         now = self.now
         new = struck("fail" if name == "burst" else name, start, now, at_ns - now, end)
-        if type(new) is type(end) and name != "instant":
-            if isinstance(new, AttemptSucceeded) or new.error == getattr(end, "error", ""):
-                return new, payload
+        if type(new) is type(end) and getattr(new, "error", "") == getattr(end, "error", ""):
+            return new, payload
         if isinstance(new, AttemptSucceeded):
             return new, self._engine.jobs[start.task].fn.value
         error: BaseException = InjectedError(f"the fault {name!r}")
@@ -190,12 +197,14 @@ class ExploredClock(StrandClock[Strand]):
 
     def _mind_deadline(self) -> None:
         """Wake the core when its next deadline comes; perhaps late, or not before all else."""
+        wake = self._core.wake_at_ns
+        if wake == self._lost:  # and so it is until something happens after it
+            return
         menu = wake_menu(self._faults)
         name = menu.names[self._tape.choose(menu, 0)]
         if not name:
             super()._mind_deadline()
             return
-        wake = self._core.wake_at_ns
         at = in_seconds(wake).strip()
         if name == "late_timer":
             self.strike(name, f"the core's wake at {at} comes 1 ns late")
@@ -203,14 +212,16 @@ class ExploredClock(StrandClock[Strand]):
             self.at(max(0, wake - self.now) + 1, self._woken)
         else:
             self.strike(name, f"the core's wake at {at} is lost")
-            self._wake_at = NEVER
+            self._wake_at, self._lost = NEVER, wake
 
     # ------------------------------------------------------------ what comes from outside
 
     def settle(self) -> None:
         """Let the core decide on what has happened, perhaps on one thing alone and first."""
         gathered = self._gathered
-        if gathered and self._outside():
+        if self._stood_still:  # the end of a pause, which is followed by no other one
+            self._stood_still = False
+        elif gathered and self._outside():
             return
         while len(gathered) > 1:
             place = self._tape.choose(order_menu(len(gathered), self._faults), 0)
@@ -251,6 +262,7 @@ class ExploredClock(StrandClock[Strand]):
             self.strike(name, "everything stands still for 2 s")
             self.now += 2 * _SECOND
             self.at(0, arrive)
+            self._stood_still = self._between
             return self._between  # all that falls into the pause is told together, at its end
         return False
 

@@ -219,7 +219,13 @@ def struck(name: str, start: r.StartAttempt, now: int, took: int, end: Completio
         )
     if name == "retry_after":
         return r.AttemptFailed(
-            task, attempt, now, now, now + took, "TooMany", retry_after_ns=_LONG_WAIT_SECONDS * _SECOND
+            task,
+            attempt,
+            now,
+            now,
+            now + took,
+            "TooMany",
+            retry_after_ns=_LONG_WAIT_SECONDS * _SECOND,
         )
     if name == "instant":
         return r.AttemptSucceeded(task, attempt, now, now, now)

@@ -79,9 +79,7 @@ class StrandClock(VirtualClock, Generic[S]):
                 instant = ends[0][0]
             if instant == NEVER:
                 return None
-            if instant < self.now:  # it is overdue: a search let the world stand still
-                instant = self.now
-            self.now = instant
+            self.now = instant = max(instant, self.now)  # a pause in a search makes it overdue
             self._within = True
             while ends and ends[0][0] <= instant:
                 self._gathered.append(heappop(ends)[2:])
