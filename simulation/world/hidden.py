@@ -182,9 +182,7 @@ def _replace(holder: Any, old: Any, new: Any, undo: Undo) -> None:
         undo.append(_exchange(holder, new, old))
     elif kind in _FIXED:
         parts = (
-            tuple([new if part is old else part for part in holder])
-            if kind is tuple
-            else kind(new)
+            tuple([new if part is old else part for part in holder]) if kind is tuple else kind(new)
         )
         owners = gc.get_referrers(holder)
         while owners:
