@@ -138,7 +138,7 @@ class Accounts:
             "timeouts": engine.timeouts,
             "late_results": engine.late_results,
             "abandoned_threads": core.abandoned,
-            "max_workers": engine.config.max_workers,
+            "max_workers": core.workers,
             "busy_workers": core.busy,
             "journal_errors": journal_errors,
             "observer_errors": observer_errors,

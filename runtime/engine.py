@@ -27,6 +27,7 @@ from runtime.core.records import (
     DropResult,
     FinishTask,
     Instruction,
+    RetireSlot,
     Simultaneous,
     StartAttempt,
     Stimulus,
@@ -135,10 +136,21 @@ class Watch:
         done: whether it has come true.
         given_up: whether who waits was woken before that.
         for_ever: whether a task of the same pool waits, and without a timeout.
+        refusal: why who waits is to wait no longer, raised there; ``None`` for no reason.
         wake: called once when it comes true, where a host sets it.
     """
 
-    __slots__ = ("_rest", "done", "for_ever", "given_up", "jobs", "numbers", "until", "wake")
+    __slots__ = (
+        "_rest",
+        "done",
+        "for_ever",
+        "given_up",
+        "jobs",
+        "numbers",
+        "refusal",
+        "until",
+        "wake",
+    )
 
     numbers: frozenset[int]
 
@@ -148,6 +160,7 @@ class Watch:
         self.done = False
         self.given_up = False
         self.for_ever = False
+        self.refusal: Exception | None = None
         self.wake: Callable[[], None] | None = None
         self._rest = iter(jobs)
         if until != "ALL_COMPLETED":
@@ -340,17 +353,34 @@ class Engine:
         itself = any(job.spec.task == number for job in watch.jobs)
         if itself and watch.until == "ALL_COMPLETED":
             raise WouldDeadlockError(f"task {who} waits for itself")
-        tasks = [self.core.task(number) for number in self.core.running()]
-        running = [(task.spec.task, task.attempt) for task in tasks if task is not None]
-        if (
-            waiter in running
-            and len(running) == self.config.max_workers
-            and all(other == waiter or self._waits(other) for other in running)
-        ):
+        running = self._running()
+        if waiter in running and self._nobody_left(running):
             raise WouldDeadlockError(
-                f"task {who} holds the last free worker of {self.config.max_workers} and waits for "
+                f"task {who} holds the last free worker of {self.core.workers} and waits for "
                 f"a task of its own pool: give the pool more workers, or submit from outside"
             )
+
+    def _running(self) -> list[tuple[int, int]]:
+        tasks = [self.core.task(number) for number in self.core.running()]
+        return [(task.spec.task, task.attempt) for task in tasks if task is not None]
+
+    def _nobody_left(self, running: list[tuple[int, int]]) -> bool:
+        """Whether every slot there will be is held by an attempt that waits for this pool."""
+        return len(running) >= self.core.workers and all(map(self._waits, running))
+
+    def _free_who_waits(self) -> None:
+        """A slot was retired: where only attempts are left that wait for this pool, the one that
+        began last waits no longer.
+        """
+        running = self._running() if self.waiting else []
+        if running and self._nobody_left(running):
+            last = [attempt for attempt in self.waiting if attempt in running][-1]
+            watch = self.waiting[last]
+            watch.refusal = WouldDeadlockError(
+                f"task {self.task_id(last[0])} waits for a task of its own pool, and since the "
+                f"pool was resized to {self.core.workers}, all its workers do: resize it to more"
+            )
+            watch.give_up()
 
     def _waits(self, attempt: tuple[int, int]) -> bool:
         """Whether an attempt waits for what has not come: its thread may be slow to notice."""
@@ -435,6 +465,8 @@ class Engine:
                         self.feed.late_exception(*late)
                     elif self.config.enable_instrumentation:
                         self.unheard.append(late)
+            case RetireSlot():
+                self._free_who_waits()
             case DelayTask() | StartAttempt() | StopWorkers():
                 pass
 

@@ -33,6 +33,7 @@ from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
     Instruction,
+    ResizeRequested,
     Simultaneous,
     Stimulus,
     TaskSubmitted,
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 #: The version of the format that this code writes; it reads this one and those before it.
-FORMAT: Final = 1
+FORMAT: Final = 2
 STATE_WIDTH: Final = len("incomplete")
 
 JournalState = Literal["open", "closed", "incomplete"]
@@ -437,6 +438,9 @@ class _Reader:
             most = _SPARE_NUMBERS + 2 * len(self._lines)
             if stimulus.task > most:
                 return f"task {stimulus.task}: a journal this long has none above {most}"
+        elif isinstance(stimulus, ResizeRequested):
+            if not 1 <= stimulus.max_workers <= MOST_WORKERS:
+                return f"max_workers={stimulus.max_workers}: must be 1 to {MOST_WORKERS}"
         elif isinstance(stimulus, AttemptSucceeded | AttemptFailed):
             instants = stimulus.dispatched_at_ns, stimulus.begun_at_ns, stimulus.ended_at_ns, at_ns
             if list(instants) != sorted(instants) or instants[0] < 0:

@@ -17,7 +17,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from runtime import interrupts
 from runtime.accounts import Accounts
@@ -27,6 +27,7 @@ from runtime.config import (
     LONGEST_SECONDS,
     LOWEST_PRIORITY,
     MOST_RETRIES,
+    MOST_WORKERS,
     WorkerPoolConfig,
     check_group,
     check_int,
@@ -40,6 +41,7 @@ from runtime.core.records import (
     CancelRequested,
     DrainRequested,
     FinishTask,
+    ResizeRequested,
     Stimulus,
     TaskSubmitted,
     UnsetType,
@@ -47,7 +49,7 @@ from runtime.core.records import (
 from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
-from runtime.logs import LogObserver
+from runtime.logs import LogObserver, few, log_unfetched
 from runtime.observers import ContextObserver, InContext, Observer, Relay, StepSink, check_observer
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
@@ -61,8 +63,6 @@ __all__ = ["WorkerPool"]
 
 _log = logging.getLogger("twinclock")
 _instances = itertools.count(1)
-
-_NAMED: Final = 5
 
 
 class WorkerPool:
@@ -413,6 +413,8 @@ class WorkerPool:
             came_true = host.wait(watch, timeout_ns)
             if not came_true:
                 attempt.raise_if_cancelled()
+                if watch.refusal is not None:
+                    raise watch.refusal
             return came_true
         finally:
             if waiter is not None or not watch.done:
@@ -548,6 +550,33 @@ class WorkerPool:
             for instruction in instructions
         )
 
+    def resize(self, max_workers: int) -> None:
+        """Change how many tasks run at the same time, from now on.
+
+        More workers take on waiting tasks at once. With fewer, running attempts are left to finish,
+        and no attempt starts until fewer run than there are workers. The journal records it, and
+        ``config`` stays what the pool was made with. Where tasks wait for tasks of this very pool,
+        and with fewer workers nobody would be left to serve them, one of them gets a
+        ``WouldDeadlockError``.
+
+        Args:
+            max_workers: workers, 1 to 100,000.
+
+        Raises:
+            TypeError: no whole number.
+            ValueError: out of range.
+
+        Example:
+            >>> pool = WorkerPool(WorkerPoolConfig(max_workers=2))
+            >>> pool.resize(8)
+            >>> pool.get_summary_metrics()["max_workers"]
+            8
+            >>> pool.shutdown()
+        """
+        wanted = check_int("max_workers", max_workers, 1, MOST_WORKERS)
+        self._check_usable()
+        self._host.decide(ResizeRequested(wanted))
+
     def drain(self, timeout: float | None = None) -> bool:
         """Take no new tasks and finish the rest.
 
@@ -617,35 +646,14 @@ class WorkerPool:
                 "pool %r was shut down while %d abandoned attempts still run: %s",
                 self.config.name,
                 len(stuck),
-                _few(stuck),
+                few(stuck),
             )
-        self._report_unfetched()
+        log_unfetched(self.config.name, self._jobs.values())
 
     def _wait_until_empty(self, timeout_ns: int | None) -> bool:
         engine = self._engine
         watch = self._host.held(lambda: engine.watch(list(engine.jobs.values()), "ALL_COMPLETED"))
         return self._wait(watch, timeout_ns)
-
-    def _report_unfetched(self) -> None:
-        """No failure goes unnoticed: say which nobody has fetched."""
-        unfetched = [
-            job
-            for job in self._jobs.values()
-            if job.end is not None
-            and job.end.outcome in ("error", "timeout")
-            and not job.more().fetched
-        ]
-        for job in unfetched:
-            job.more().fetched = True
-        if unfetched:
-            errors = [str(job.value) for job in unfetched if isinstance(job.value, Exception)]
-            _log.error(
-                "pool %r: the failures of %d tasks were never fetched: %s",
-                self.config.name,
-                len(unfetched),
-                _few(errors),
-                exc_info=unfetched[-1].value,
-            )
 
 
 def _forgotten(host: ThreadHost, guarded: list[bool]) -> None:
@@ -680,8 +688,3 @@ def _tell_and_deliver(
     """Hand in a task, after those who have to be in its submitter's context."""
     in_context.submitted(submitted.task)
     deliver(submitted, payload)
-
-
-def _few(texts: Sequence[str]) -> str:
-    more = len(texts) - _NAMED
-    return "; ".join(texts[:_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -46,6 +46,7 @@ from runtime.core.records import (
     DropResult,
     FinishTask,
     Instruction,
+    RetireSlot,
     StartAttempt,
     Stimulus,
     StopWorkers,
@@ -321,7 +322,7 @@ class ThreadHost:
 
     def _carry_out(self, instruction: Instruction) -> None:
         """Do the host's part of what is neither a start nor a task's end."""
-        if type(instruction) is DropResult:
+        if type(instruction) is DropResult or type(instruction) is RetireSlot:
             self._let_one_go()
         elif type(instruction) is StopWorkers:
             self._stop_workers()
@@ -451,8 +452,11 @@ class ThreadHost:
             log_late_exception(self.engine.config.name, task_id, attempt, error)
 
     def _let_one_go(self) -> None:
-        """An abandoned attempt came back: a worker is one too many where its slot was replaced."""
-        needed = max(self.engine.config.max_workers, self.engine.core.outstanding)
+        """A worker is one too many where an abandoned attempt came back whose slot was replaced,
+        and where a slot was retired.
+        """
+        core = self.engine.core
+        needed = max(core.workers, core.outstanding)
         if self._alive > needed and not self._stopped:
             self._alive -= 1
             self._queue.put(None)

@@ -12,6 +12,7 @@ instants and tasks, then submissions by tasks. Nothing but dispatch looks at it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Final, NoReturn
 
 from runtime.core import records as r
@@ -90,6 +91,8 @@ class Auditor:
 
     def __init__(self, settings: CoreSettings) -> None:
         self._settings = settings
+        self._workers = settings.max_workers
+        self._service = set(range(settings.max_workers))  # slots
         self._now = 0
         self._steps = 0
         self._lines = 0
@@ -106,6 +109,7 @@ class Auditor:
         self._aborting: dict[int, _Task] = {}
         self._submitted: list[int] = []
         self._dispatching = False
+        self._idle: list[int] | None = None
 
     def step(
         self,
@@ -143,7 +147,7 @@ class Auditor:
 
     def _begin(self, parts: Sequence[r.Stimulus]) -> None:
         self._completions, self._cancelled, self._submitted = {}, [], []
-        self._aborting, self._dispatching = {}, False
+        self._aborting, self._dispatching, self._idle = {}, False, None
         for part in parts:
             match part:
                 case r.AttemptSucceeded() | r.AttemptFailed():
@@ -155,6 +159,8 @@ class Auditor:
                     self._aborting = dict(self._live)
                 case r.DrainRequested():
                     self._draining = True
+                case r.ResizeRequested():
+                    self._resize(part.max_workers)
                 case _:
                     pass  # submissions come last, and time has nothing but its passing
         submitted = [part for part in parts if isinstance(part, r.TaskSubmitted)]
@@ -165,6 +171,15 @@ class Auditor:
             task.step = self._steps
             self._tasks[spec.task] = self._live[spec.task] = self._in[_READY][spec.task] = task
             self._submitted.append(spec.task)
+
+    def _resize(self, workers: int) -> None:
+        """Slots come at once, those with the lowest numbers first; they go when they are free."""
+        self._demand(workers >= 1, 4, "1 worker at least", f"{workers}")
+        self._workers = workers
+        for slot in count():
+            if len(self._service) >= workers:
+                break
+            self._service.add(slot)
 
     def _dispatch(self) -> None:
         """All else has happened: line up what became ready in this step."""
@@ -198,6 +213,13 @@ class Auditor:
                 self._demand(key in self._abandoned, 11, "a late result", instruction, task)
                 self._demand(key in self._completions, 17, "a result to drop", instruction, task)
                 del self._abandoned[key], self._completions[key]
+            case r.RetireSlot(slot=slot):
+                self._demand(len(self._service) > self._workers, 4, "slots enough", instruction)
+                if self._idle is None:  # nothing takes or frees a slot between these
+                    self._idle = sorted(self._service.difference(self._slots, self._held()))
+                last = self._idle.pop() if self._idle else None
+                self._demand(last == slot, 5, f"{last}, the last free slot", instruction)
+                self._service.remove(slot)
             case r.StopWorkers():
                 self._demand(not self._stopped, 17, "workers stopped once", "a second stop")
                 self._stopped = True
@@ -212,10 +234,12 @@ class Auditor:
         self._demand(start.attempt == task.attempt + 1, 7, "numbers without a gap", start, task)
         self._demand(start.attempt <= 1 + task.retries, 7, f"{task.retries} retries", start, task)
         self._demand(deadline is None or now < deadline, 8, "a start in time", start, task)
-        slots = range(self._settings.max_workers)
-        self._demand(start.slot in slots, 4, f"one of {slots}", start, task)
-        taken = start.slot in self._slots or start.slot in self._abandoned.values()
-        self._demand(not taken, 5, "a free slot", start, task)
+        self._demand(start.slot in self._service, 4, "a slot in service", start, task)
+        held = self._held()
+        free = start.slot not in self._slots and start.slot not in held
+        self._demand(free, 5, "a free slot", start, task)
+        fewer = len(self._slots) + len(held) < self._workers
+        self._demand(fewer, 4, f"fewer than {self._workers} on slots", start, task)
         timeout_at = None if task.limit is None else now + task.limit
         self._demand(start.timeout_at_ns == timeout_at, 10, f"{timeout_at}", start, task)
         best = min(self._in[_READY].values(), key=self._key, default=task)
@@ -384,12 +408,17 @@ class Auditor:
             for number in self._submitted:
                 task = self._tasks[number]
                 self._demand(task.state in TERMINAL, 22, "no work after a drain", "some", task)
-        held = sum(slot >= 0 for slot in self._abandoned.values())
-        free = self._settings.max_workers - len(self._slots) - held
+        free = len(self._service) - len(self._slots) - len(self._held())
+        enough = len(self._service) == self._workers or not free
+        self._demand(enough, 4, f"{self._workers} slots", f"{len(self._service)}, {free} free")
         ready = list(self._in[_READY])
         self._demand(not (free and ready), 15, "no free slot", f"{free} free, {ready} ready")
         over = self._draining and not self._live
         self._demand(self._stopped == over, 22, f"workers stopped: {over}", f"{self._stopped}")
+
+    def _held(self) -> list[int]:
+        """Slots that abandoned attempts hold."""
+        return [slot for slot in self._abandoned.values() if slot >= 0]
 
     # ------------------------------------------------------------ what is wrong
 

@@ -67,15 +67,20 @@ def _holds(core: Core, number: int, what: str, holds: bool, task: int | None = N
 
 
 def _check_slots(core: Core) -> None:
-    workers = core.settings.max_workers
     running = {slot: task for slot, task in enumerate(core._slots) if task is not None}
     held = [slot for slot in core._abandoned.values() if slot >= 0]
     replaced = len(core._abandoned) - len(held)
-    _equal(core, 4, "slots", len(core._slots), workers)
-    _holds(core, 4, f"{workers} attempts on slots at most", len(running) + len(held) <= workers)
-    spread = sorted([*running, *held, *core._free])
-    what = f"slots running {list(running)}, held {held} and free {core._free}, each once,"
-    _equal(core, 5, what, spread, list(range(workers)))
+    free, retired, taken = core._free, core._retired, len(running) + len(held)
+    _equal(core, 4, "slots", len(core._slots), core._in_service + len(retired))
+    spread = sorted([*running, *held, *free, *retired])
+    what = f"slots running {list(running)}, held {held}, free {free}, retired {retired}, each once,"
+    _equal(core, 5, what, spread, list(range(len(core._slots))))
+    _equal(core, 19, "retired slots", retired, sorted(retired))
+    _equal(core, 19, "slots in service", core._in_service, taken + len(free))
+    _holds(core, 4, "1 worker or more", core.workers >= 1)
+    # more only while attempts run that were started when there were more
+    enough = core._in_service == core.workers or (core._in_service > core.workers and not free)
+    _holds(core, 4, f"{core.workers} slots ({core._in_service}), more only if none is free", enough)
     _equal(core, 19, "replaced attempts", core._replaced, replaced)
     _holds(core, 4, "no more replaced than allowed", replaced <= core.settings.max_abandoned)
     for slot, task in running.items():

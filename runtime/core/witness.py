@@ -123,7 +123,7 @@ def _brief(i: r.Instruction) -> _Told:
             return ("finish", i.task, i.attempts, i.reason)
         case r.DropResult():
             return ("drop", i.task, i.attempt)
-        case r.StopWorkers():
+        case r.RetireSlot() | r.StopWorkers():
             return ()
         case _:
             assert_never(i)

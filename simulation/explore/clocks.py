@@ -3,7 +3,7 @@
 In which order the stimuli of one instant are told, and which of the strands that are due at one
 instant steps back behind the others; whether a sleep, a wait's time or a modelled attempt is late
 or slow; whether the core is woken late, or not before something else happens. And what comes from
-outside, once an instant at which anything is told: an abort, a drain, a cancel; a pause of
+outside, once an instant at which anything is told: an abort, a drain, a cancel, a resize; a pause of
 everything; a burst of failures; a wake for nothing; a completion told twice.
 
 Where nothing is left to happen, faults are over: a lost wake comes, and what hangs returns.
@@ -25,6 +25,7 @@ from runtime.core.records import (
     AttemptSucceeded,
     CancelRequested,
     DrainRequested,
+    ResizeRequested,
     StartAttempt,
     Stimulus,
     TimeElapsed,
@@ -250,6 +251,11 @@ class ExploredClock(StrandClock[Strand]):
         elif name == "drain":
             self.strike(name, "no more tasks are taken")
             self._gathered.append((DrainRequested(), None))
+        elif name == "resize":
+            again = menu.names[place - 1] == name
+            workers = self._engine.core.settings.max_workers if again else 1
+            self.strike(name, f"to {workers} workers")
+            self._gathered.append((ResizeRequested(workers), None))
         elif name == "burst":
             self.strike(name, f"the next {_BURST} attempts fail")
             self.burst = _BURST

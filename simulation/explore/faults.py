@@ -20,6 +20,7 @@ from runtime.core import records as r
 
 __all__ = [
     "FAULTS",
+    "FIRST_CANCEL",
     "OF_FUNCTIONS",
     "Completion",
     "InjectedError",
@@ -53,6 +54,7 @@ FAULTS: Final[dict[str, str]] = {
     "lost_timer": "the core is not woken before something else happens",
     "abort": "everything pending is aborted",
     "drain": "no more tasks are taken",
+    "resize": "the pool is given 1 worker, or again as many as it began with",
     "pause": "the whole world stands still for a while, and all that was due comes at once",
     "burst": "the next attempts fail, several in a row",
     "wake": "the core is woken although nothing is due",
@@ -108,7 +110,9 @@ class Menu:
 
 _FINISH: Final = ("late", "slow", "slow_start", "hang", "die", "fail", "base_exception")
 _FINISH_TOO: Final = ("retry_after", "instant", "at_timeout", "after_timeout")
-_OUTSIDE: Final = ("abort", "drain", "pause", "burst", "wake", "twice")
+_OUTSIDE: Final = ("abort", "drain", "resize", "resize", "pause", "burst", "wake", "twice")
+#: The first place of a menu of what comes from outside that cancels a task.
+FIRST_CANCEL: Final = len(_OUTSIDE) + 1
 
 
 @lru_cache(maxsize=1024)

@@ -85,13 +85,6 @@ class Tape:
         self.actors.append(actor)
         return value
 
-    def allowed(self) -> bool:
-        """Whether all that was chosen is of faults that are on."""
-        return all(
-            not value or value in menu.allowed
-            for value, menu in zip(self.values, self.menus, strict=True)
-        )
-
     def end(self) -> None:
         """From now on all is ordinary, and nothing is kept."""
         self._quiet = True

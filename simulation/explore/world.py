@@ -26,6 +26,7 @@ from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.explore.coverage import Seen
 from simulation.explore.faults import (
+    FIRST_CANCEL,
     Completion,
     finish_menu,
     journal_menu,
@@ -199,6 +200,15 @@ class World:
         """
         self._push(seconds_to_ns(at_seconds), r.DrainRequested())
 
+    def resize(self, max_workers: int, *, at_seconds: float) -> None:
+        """Let the pool be given another number of workers.
+
+        Args:
+            max_workers: how many.
+            at_seconds: when.
+        """
+        self._push(seconds_to_ns(at_seconds), r.ResizeRequested(max_workers))
+
     def arrive(
         self,
         arrivals: Iterator[tuple[int, r.SimultaneousPart]],
@@ -339,14 +349,19 @@ class World:
         if not place:
             return
         name = menu.names[place]
-        self._strike(f"cancel: task {place - 6}" if name == "cancel" else name)
+        task = place - FIRST_CANCEL + 1
+        workers = self._owner.max_workers if menu.names[place - 1] == name == "resize" else 1
+        told = {"cancel": f"cancel: task {task}", "resize": f"resize: to {workers}"}
+        self._strike(told.get(name, name))
         if name == "abort":
             due.append(r.AbortRequested())
         elif name == "drain":
             due.append(r.DrainRequested())
+        elif name == "resize":
+            due.append(r.ResizeRequested(workers))
         elif name == "cancel":
-            if fate.state(place - 6) is not None:
-                due.append(r.CancelRequested(place - 6))
+            if fate.state(task) is not None:
+                due.append(r.CancelRequested(task))
         elif name == "burst":
             self._burst = _BURST
         elif name == "wake":
@@ -384,7 +399,11 @@ class World:
             number = getattr(part, "task", 0)
             state = core.state(number)
             seen.add(("" if state is None else state.name, kind))
-            if kind in {"AbortRequested", "DrainRequested"}:  # it meets every task
+            if kind in {
+                "AbortRequested",
+                "DrainRequested",
+                "ResizeRequested",
+            }:  # it meets every task
                 seen.update((at.name, kind) for at, count in core.counts().items() if count)
             if isinstance(part, Completion):
                 self._last = part
@@ -489,6 +508,7 @@ class World:
         How long attempts take is known when they start, so the bound is asked for again.
         """
         began, own, work, chain, most = self.now_ns, self._owner, 0, 0, 0
+        workers = self.core.workers
         for number in self.core.live():
             task = self.core.task(number)
             assert task is not None
@@ -502,11 +522,7 @@ class World:
 
         def bound() -> int:
             wait = max(backoff, self._longest_wait_ns)
-            return (
-                began
-                + work * self._longest_ns // own.max_workers
-                + chain * (self._longest_ns + wait)
-            )
+            return began + work * self._longest_ns // workers + chain * (self._longest_ns + wait)
 
         return bound
 
@@ -514,6 +530,8 @@ class World:
 def _brief(stimulus: object) -> str:
     number, attempt = getattr(stimulus, "task", None), getattr(stimulus, "attempt", None)
     name = type(stimulus).__name__
+    if isinstance(stimulus, r.ResizeRequested):
+        return f"{name} to {stimulus.max_workers}"
     if number is None:
         return name
     return f"{name} {number}" + (f".{attempt}" if attempt is not None else "")
@@ -549,5 +567,7 @@ def _did(i: r.Instruction) -> str:
             return f"finish {i.task} as {i.outcome}" + (f" ({i.reason})" if i.reason else "")
         case r.DropResult():
             return f"drop {i.task}.{i.attempt}"
+        case r.RetireSlot():
+            return f"retire slot {i.slot}"
         case _:
             return "stop the workers"

@@ -74,9 +74,9 @@ def export_chrome(
 def _events(run: TimedRun, process: int, prefix: str) -> Iterator[dict[str, Any]]:
     timeline = run.timeline
     first = timeline.first_ns
-    workers = timeline.settings.max_workers
-
-    yield _metadata("process_name", process, 0, {"name": f"{run.name}: {workers} workers"})
+    few, workers = timeline.workers()
+    many = f"{workers}" if few == workers else f"{few} to {workers}"
+    yield _metadata("process_name", process, 0, {"name": f"{run.name}: {many} workers"})
     yield _metadata("process_sort_index", process, 0, {"sort_index": process})
     yield _metadata("thread_name", process, _CHAIN, {"name": "what the end hung on"})
     for slot in sorted({attempt.slot for attempt in timeline.attempts}):

@@ -229,9 +229,11 @@ def footer(journal: Journal, timeline: Timeline) -> str:
     header, settings = journal.header, journal.header.settings
     limit = "none" if settings.timeout_ns is None else duration(settings.timeout_ns)
     lock = "with" if header.gil else "without"
+    few, many = timeline.workers()
+    workers = f"{many:,}" if few == many else f"{few:,} to {many:,}"
     pool = (
         f"Pool {header.pool}: {len(timeline.tasks):,} tasks, {len(timeline.attempts):,} attempts, "
-        f"{settings.max_workers:,} workers, timeout {limit}, {settings.max_retries:,} retries; "
+        f"{workers} workers, timeout {limit}, {settings.max_retries:,} retries; "
         f"{header.python}, {header.cores} cores, {lock} a global lock. Journal {journal.digest}."
     )
     said = [text for text in (pool, header.origin, journal.warning) if text]

@@ -132,7 +132,7 @@ def _data(
         "runs": [
             {
                 "name": run.name,
-                "workers": run.timeline.settings.max_workers,
+                "workers": run.timeline.workers()[1],
                 "seconds": run.timeline.makespan_ns / 1e9,
                 "columns": columns.pack(run.timeline, chain),
             }

@@ -14,6 +14,7 @@ from runtime.core.records import (
     UNSET,
     AbortRequested,
     CancelRequested,
+    ResizeRequested,
     TaskSubmitted,
     Transition,
 )
@@ -188,6 +189,8 @@ def _incident(recording: Recording, target: int, last_ns: int, seed: int) -> Inc
                 stops.append(Stop(at_ns, order, what.task))
             case AbortRequested():
                 stops.append(Stop(at_ns, order))
+            case ResizeRequested(max_workers=workers):
+                stops.append(Stop(at_ns, order, workers=workers))
             case _:  # a drain: what comes after it is refused, and the pool's end drains anyway
                 pass
     return Incident(recording.settings, tasks, tuple(stops), target, seed)

@@ -203,7 +203,7 @@ def _raise_small(schedules: Schedules, tape: Tape, error: BaseException, strateg
         if time.monotonic() > until:
             return False
         found = schedules.one(candidate)
-        return found is not None and _kind(found) == kind and candidate.allowed()
+        return found is not None and _kind(found) == kind
 
     values = shrink(tape.values, fails, _ALLOWANCE)
     small = Tape(values)

@@ -213,7 +213,8 @@ def _cpu_of(
     if recording.gil and cpu_ns <= _MORE_THAN_ONE * span:
         processors = 1  # else code in C lets go of the GIL
     busy = cpu_ns / (span * processors) if span else 0.0
-    others = share * max(workers, recording.settings.max_workers) / processors
+    most = max(workers, run.max_workers if run.sizes is None else run.sizes.between()[1])
+    others = share * most / processors
     kind: ContentionKind = "shared" if share * others >= _MATTERS else "negligible"
     contention = Contention(kind, share, processors, busy, 0.0, calibrated)
     if kind == "negligible":
@@ -315,7 +316,7 @@ def _running(run: Run, first_at: int) -> int:
 
 
 def _utilization(run: Run, first_at: int) -> float:
-    capacity = _span(run, first_at) * run.max_workers
+    capacity = run.slot_ns(first_at, run.ended_at_ns[-1]) if run.ends else 0
     return _running(run, first_at) / capacity if capacity else 0.0
 
 

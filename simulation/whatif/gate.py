@@ -17,7 +17,7 @@ from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
-from simulation.whatif.runs import Trial, run_all
+from simulation.whatif.runs import Trial, changed_trial, run_all
 from simulation.whatif.settings import check_names
 from simulation.whatif.settle import rounds_of, settle
 from simulation.whatif.targets import Target, parse_targets
@@ -189,7 +189,7 @@ def _hold(
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:
         return Held(str(path), "broken", [], None, 0, _without(path, error))
-    trial = Trial(work.changed(changes))
+    trial = changed_trial(work, changes)
     with Workers(work, processes=processes, client=client) as workers:
         rounds = rounds_of("recorded", runs)
         found = settle(workers, work, trial, targets, "recorded", rounds, seed, lambda done: None)

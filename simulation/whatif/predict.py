@@ -122,7 +122,7 @@ def what_if(
     )
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
     recording = met.recorded
-    asked = _Asked(settings, arrivals, met.machine)
+    asked = _Asked(settings, arrivals.under(changes), met.machine)
     recorded, following = _replications(recording, asked, runs, seed, progress)
     unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
@@ -210,7 +210,7 @@ def variant(
     recording = read_recording(journal)
     settings = keyed(changed_settings(recording.settings, changes), seed)
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
-    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals)
+    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals.under(changes))
     workload.machine = met.machine
     return settings, simulate(workload, settings, seed, log=True).steps
 

@@ -10,6 +10,7 @@ from runtime.core.records import AbandonAttempt, FinishTask
 from runtime.journal import Journal
 from simulation.outcome import measure
 from simulation.simulate import Run
+from simulation.sizes import Sizes
 from simulation.statistics.intervals import Interval, intervals
 from simulation.timeline.attempts import Timeline, read_timeline
 from simulation.timeline.lateness import Splitter
@@ -84,8 +85,10 @@ def recorded_measures(journal: Journal) -> dict[str, Interval]:
     Args:
         journal: a journal.
     """
-    run = Run(journal.header.settings.max_workers)
+    sizes = Sizes(journal.header.settings.max_workers)
+    run = Run(sizes.workers, sizes=sizes)
     for record in journal.records:
+        sizes.take(record.at, record.stimulus, record.instructions)
         for instruction in record.instructions:
             if isinstance(instruction, FinishTask):
                 run.ended_at_ns.append(record.at)

@@ -223,6 +223,15 @@ def a_task_may_submit_more(world: World) -> None:
     assert not refused, "somebody drained"
 
 
+@of("resize", "hang")
+def two_run_at_any_moment(world: World) -> None:
+    with make(world, max_retries=0) as pool:
+        for _ in range(6):
+            pool.submit_task("t", time.sleep, (1,))
+        pool.wait_for_all()
+    assert at(pool, Cause.STARTED) != [0.0, 0.0, 1.0, 2.0, 3.0, 4.0], "one after the other"
+
+
 @of("pause")
 def a_lease_is_renewed_in_time(world: World) -> None:
     renewed: list[float] = []
