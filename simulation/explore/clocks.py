@@ -3,8 +3,8 @@
 In which order the stimuli of one instant are told, and which of the strands that are due at one
 instant steps back behind the others; whether a sleep, a wait's time or a modelled attempt is late
 or slow; whether the core is woken late, or not before something else happens. And what comes from
-outside, once an instant at which anything is told: an abort, a drain, a cancel, a resize; a pause of
-everything; a burst of failures; a wake for nothing; a completion told twice.
+outside, once an instant at which anything is told: an abort, a drain, a cancel, a resize; a pause
+of everything; a burst of failures; a wake for nothing; a completion told twice.
 
 Where nothing is left to happen, faults are over: a lost wake comes, and what hangs returns.
 """

@@ -22,6 +22,7 @@ __all__ = [
     "FAULTS",
     "FIRST_CANCEL",
     "OF_FUNCTIONS",
+    "OPT_IN",
     "Completion",
     "InjectedError",
     "Menu",
@@ -66,6 +67,11 @@ FAULTS: Final[dict[str, str]] = {
     "late_lock": "an ordinary function is held up for 1 s at a lock",
     "raise": "an InjectedError is raised where an ordinary function would sleep or wait",
     "observer": "an observer of a pool raises",
+}
+
+#: Faults that are on only where they are asked for by name.
+OPT_IN: Final = {
+    "preempt": "an ordinary function is held up between two bytecodes that touch what is shared",
 }
 
 #: Those that only pools of ordinary functions have.
@@ -254,7 +260,7 @@ def check_faults(names: Iterable[str] | None) -> frozenset[str]:
     """Read a choice of faults.
 
     Args:
-        names: which, ``None`` for all.
+        names: which, ``None`` for all but those of ``OPT_IN``.
 
     Returns:
         The set.
@@ -267,7 +273,7 @@ def check_faults(names: Iterable[str] | None) -> frozenset[str]:
         ['late', 'order']
     """
     wanted = frozenset(FAULTS if names is None else names)
-    unknown = sorted(wanted - FAULTS.keys())
+    unknown = sorted(wanted - FAULTS.keys() - OPT_IN.keys())
     if unknown:
-        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join(FAULTS)}")
+        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join([*FAULTS, *OPT_IN])}")
     return wanted

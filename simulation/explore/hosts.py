@@ -8,7 +8,9 @@ done again where the attempt is retried, as in production.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 import simpy
@@ -25,6 +27,7 @@ from runtime.core.records import (
 from runtime.engine import Engine, Raised
 from simulation.explore.clocks import ExploredClock
 from simulation.explore.faults import InjectedError, Menu, TooManyError, function_menu
+from simulation.explore.preempt import traced
 from simulation.explore.tape import Tape
 from simulation.host import VirtualHost
 from simulation.world.errors import WorldEnded
@@ -47,6 +50,12 @@ class _World(World):
     """Strands that may be interrupted where they would sleep or wait for a task."""
 
     interrupt: Callable[[Strand], None] | None = None
+    at_access: Callable[[FrameType], None] | None = None
+
+    def spawn(self, function: Callable[[], None], name: str, here: tuple[Any, Any]) -> Strand:
+        if self.at_access is not None:
+            function = traced(function, self.at_access)
+        return super().spawn(function, name, here)
 
     def pause(self, strand: Strand, waits: Holds | str, timeout_ns: int | None) -> bool:
         if self.interrupt is not None and isinstance(waits, str):
@@ -81,8 +90,14 @@ class ExploredHost(VirtualHost):
         self._wait = Menu(("", "raise", "base_exception"), faults)
         world = self.world
         world.offer = self._offer
+        self._preempt = Menu(("", "preempt"), faults)
+        preempting = tape.choose(self._preempt, 0, int("preempt" in faults))
         if isinstance(world, _World):
             world.interrupt = self._interrupt
+            if preempting:
+                if options.get("carrier", "thread") != "thread":
+                    raise ValueError("the fault 'preempt' needs carrier='thread'")
+                world.at_access = self._access
 
     def _make_clock(self) -> StrandClock[Strand]:
         self._clock = ExploredClock(
@@ -145,6 +160,20 @@ class ExploredHost(VirtualHost):
         elif struck:
             self.strike(struck, f"{strand.name} is held up for 1 s at a lock")
             self.world.step_back(strand, _SECOND)
+
+    def _access(self, frame: FrameType) -> None:
+        """Before what is shared is touched: perhaps others run first."""
+        strand = current()
+        if strand is None or strand.over or not self._clock.crowded():
+            return
+        if self._tape.choose(self._preempt, strand.number):
+            code = frame.f_code
+            self.strike(
+                "preempt",
+                f"{strand.name} is held up at {os.path.basename(code.co_filename)}:"
+                f"{frame.f_lineno} in {code.co_name}, and others run first",
+            )
+            self.world.step_back(strand)
 
     def _interrupt(self, strand: Strand) -> None:
         """At a sleep: perhaps an error takes its place."""

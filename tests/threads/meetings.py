@@ -1,8 +1,8 @@
-"""Where threads of the thread host meet, set up for frontrun: no thread of its own, no lock that blocks.
+"""Where threads of the thread host meet, set up for frontrun: no thread runs, no lock blocks.
 
 A signal that a thread would wait for (``runtime.threads.allocate_lock``) is a stand-in that says
 whether it was there, and notes who would still be waiting. Such a thread goes on as if its time
-were up. A wake-up is lost where somebody would wait, is owed a wake-up, and was given none in the end.
+were up. A wake-up is lost where somebody would wait, is owed one, and was given none in the end.
 """
 
 from __future__ import annotations
@@ -151,9 +151,9 @@ def meet(
     invariant: Callable[[Any], bool],
     executions: int,
 ) -> Any:
-    """Let two threads meet in as many orders of bytecodes, first with the one ahead, then the other.
+    """Let two threads meet in as many orders of bytecodes, half with the one ahead at first.
 
-    DPOR does not turn around who takes a lock first, where it sees all that follows as ordered by it.
+    DPOR does not turn around who takes a lock first: it sees all that follows as ordered by it.
     """
     found = None
     for order in (workers, workers[::-1]):
