@@ -1,4 +1,4 @@
-"""The other places where the thread host's threads meet, in the orders that frontrun's DPOR comes to.
+"""The other places where the thread host's threads meet, in the orders that DPOR comes to.
 
 Each with the true code, and with a bug that only an unlucky order of bytecodes shows
 (docs/decisions/0014). The way to the core itself is in ``test_interleavings``.
@@ -113,7 +113,7 @@ def two_need_the_clock(kind: HostClass, executions: int) -> Any:
     )
 
 
-# ---------------------------------------------------------------- the last worker leaves, one closes
+# ---------------------------------------------------------------- the last leaves, one closes
 
 
 class Closer(Meeting):
@@ -136,9 +136,8 @@ class Closer(Meeting):
 
     def never_told(self) -> bool:
         """Whether it waited for a worker to leave, and none said so after that."""
-        return (
-            "waits" in self.happened and "left" not in self.happened[self.happened.index("waits") :]
-        )
+        happened = self.happened
+        return "waits" in happened and "left" not in happened[happened.index("waits") :]
 
 
 class ExitSignal(Signal):
@@ -265,9 +264,8 @@ PLANTED: dict[str, tuple[Meet, str, str, str]] = {
     ),
     "who waits looks before it can be woken": (
         waits_and_finishes, "wait",
-        "    watch.wake = signal.release\n    self._waiting.add(watch)\n"
-        "    if not (watch.done or watch.given_up)",
-        "    over = watch.done or watch.given_up\n    watch.wake = signal.release\n    if not over",
+        "    watch.wake = signal.release\n    self._waiting.add(watch)\n    if not (watch.done or",
+        "    over = watch.done\n    watch.wake = signal.release\n    if not (over or",
     ),
     "each who sees no clock thread starts one": (
         two_need_the_clock, "_need_clock_thread", " and self._clock_start.acquire(False)", "",
@@ -279,12 +277,11 @@ PLANTED: dict[str, tuple[Meet, str, str, str]] = {
     ),
     "the clock forgets its deadline after it told of it": (
         tells_and_comes_nearer, "_keep_time",
-        "            self._wake_at = _NEVER  # set anew after the step that this wake leads to\n"
-        "            self._enter(TimeElapsed(), None, False)",
-        "            self._enter(TimeElapsed(), None, False)\n            self._wake_at = _NEVER",
+        "self._enter(TimeElapsed(), None, False)",
+        "self._enter(TimeElapsed(), None, False); self._wake_at = _NEVER",
     ),
     "a thread is started although there is one": (
-        comes_home_and_goes_on, "_hand_out", "outstanding > self._alive", "outstanding >= self._alive",
+        comes_home_and_goes_on, "_hand_out", "outstanding > self", "outstanding >= self",
     ),
 }  # fmt: skip
 
