@@ -103,6 +103,7 @@ class ThreadHost:
         self._stopped = False
         self._wake_at = _NEVER
         self._clock_thread: threading.Thread | None = None
+        self._clock_start = allocate_lock()  # taken by whoever starts the clock thread
         self._clock_signal = allocate_lock()
         self._clock_signal.acquire()
         self._clock_done = allocate_lock()
@@ -474,18 +475,21 @@ class ThreadHost:
 
     def _need_clock_thread(self) -> None:
         _signal(self._clock_signal)  # also for one that is only now started: it looks at once
-        if self._clock_thread is None and not self._stopped:
-            self._clock_thread = thread = threading.Thread(
+        # called outside the core's lock, too: of those who see that there is none, one starts it
+        if self._clock_thread is None and not self._stopped and self._clock_start.acquire(False):
+            thread = threading.Thread(
                 target=self._keep_time,
                 name=f"{self.engine.config.name}-clock",
                 daemon=True,
             )
+            self._clock_thread = thread
             try:
                 thread.start()
             except BaseException as error:
                 if thread.ident is None:
                     self._clock_thread = None
                     self._wake_at = _NEVER
+                    self._clock_start.release()
                 # out of threads: the next decision tries again, and who waits keeps the time
                 if not isinstance(error, RuntimeError):
                     raise
