@@ -11,6 +11,7 @@ import simpy
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
+    FinishTask,
     Instruction,
     StartAttempt,
     Stimulus,
@@ -74,6 +75,7 @@ class VirtualHost:
         self._relay: Relay | None = None
         self._in_context: InContext | None = None
         self._nothing_left = False
+        self._sampler: tuple[Modelled | None, Any] = (None, None)  # the last, and its draws
         self.world = self._make_world(
             self._time,
             make_greenlet_carrier() if carrier == "greenlet" else ThreadCarrier,
@@ -149,16 +151,24 @@ class VirtualHost:
     def _carry_out(
         self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
     ) -> None:
-        if type(instruction) is not StartAttempt:
+        kind = type(instruction)
+        if kind is FinishTask:
+            self.engine.finish(now_ns, instruction, stimulus, payload)  # type: ignore[arg-type]
+            return
+        if not isinstance(instruction, StartAttempt):
             self.engine.carry_out(now_ns, instruction, stimulus, payload)
-            if type(instruction) is StopWorkers and self._relay is not None:
+            if kind is StopWorkers and self._relay is not None:
                 self._relay.flush()
             return
         number, attempt = instruction.task, instruction.attempt
         job = self.engine.jobs[number]
         model = job.fn
         if isinstance(model, Modelled):
-            behaviour = model.sampler(self._seed)(number, attempt)
+            known, sample = self._sampler
+            if model is not known:  # most tasks in a row share theirs
+                sample = model.sampler(self._seed)
+                self._sampler = model, sample
+            behaviour = sample(number, attempt)
             took = behaviour.duration_ns
             if took is not None:
                 failure = behaviour.failure
@@ -178,6 +188,7 @@ class VirtualHost:
             self._time.happen(AttemptSucceeded(number, attempt, began, began, began), None)
             return
         fn, args = adopt(fn, args, kwargs)
+        fn = self._struck(fn, number, attempt)
 
         def run() -> None:
             try:
@@ -203,6 +214,10 @@ class VirtualHost:
         strand = self.world.spawn(run, name, (self, (job, attempt, began)))
         strand.turn += 1
         self._time.due.append(strand)
+
+    def _struck(self, fn: Callable[..., Any], number: int, attempt: int) -> Callable[..., Any]:
+        """What is called for a task's function; a search lets faults strike its end."""
+        return fn
 
     def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
         """Let the calling attempt sleep, at most until its token is set."""
