@@ -212,6 +212,7 @@ class VirtualHost:
 
         name = f"{self.engine.config.name}-task-{number}.{attempt}"
         strand = self.world.spawn(run, name, (self, (job, attempt, began)))
+        strand.attempt = self.engine, number, attempt
         strand.turn += 1
         self._time.due.append(strand)
 

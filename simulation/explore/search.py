@@ -373,7 +373,8 @@ def _story(world: World) -> list[str]:
     lines = []
     for pool in world.pools:
         lines += [f"  * {strike.strip()}" for strike in pool.strikes]
-        lines += [f"task {told.task}: {told.line().strip()}" for told in tell(pool.transitions)]
+        named = pool.told
+        lines += [f"{named(told.task)}: {told.line().strip()}" for told in tell(pool.transitions)]
     strikes = world.strikes
     for index, step in enumerate(world.steps):
         lines.extend(f"  * {what}" for at, what in strikes if at == index)

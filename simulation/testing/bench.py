@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import difflib
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
@@ -88,6 +90,7 @@ class Bench:
         taken = _VIRTUAL_OPTIONS if self.virtual else _REAL_OPTIONS
         own = {name: options.pop(name) for name in taken if name in options}
         seed = options.pop("seed", self.seed) if self.virtual else 0
+        _check_options(options, taken)
         if config is None:
             config = WorkerPoolConfig(**options)
         elif options:
@@ -143,6 +146,16 @@ class Bench:
     def __exit__(self, *args: object) -> None:
         open_benches.remove(self)
         self.close()
+
+
+def _check_options(options: Iterable[str], own: Iterable[str]) -> None:
+    """Raise where there is no such option, with the nearest one that there is."""
+    known = [*(field.name for field in dataclasses.fields(WorkerPoolConfig)), *own]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"there is no option {name!r}: {hint}")
 
 
 class _Maker:

@@ -44,7 +44,7 @@ def test_a_lost_update_is_found_made_small_and_replayed(suite: pytest.Pytester) 
     found.stdout.re_match_lines(
         [
             r"seed 0, token tc3-\w+: found after \d+ schedules by .*, shrunk to 1 departure .*",
-            r" +0 s  order: pool-task-1\.1 is held up at a lock, and others run first$",
+            r" +0 s  order: task 'add' \(pool-0\.1\) is held up at a lock, and others run first$",
             r"again, exactly:$",
             rf"  pytest {path.name}::test_race --sim-replay tc3-\w+$",
         ]
@@ -113,6 +113,14 @@ _MISUSES = {
     "no such fault": (
         "@pytest.mark.schedules(2, faults='gremlins')\ndef test_it(simulated_pool): pass",
         "schedules: no fault 'gremlins': there are order, late,*",
+    ),
+    "a fault's name misspelt": (
+        "@pytest.mark.schedules(2, faults='hnag')\ndef test_it(simulated_pool): pass",
+        "schedules: no fault 'hnag': did you mean 'hang'?",
+    ),
+    "a field's name misspelt": (
+        "def test_it(simulated_pool): simulated_pool(max_worker=2)",
+        "*TypeError: there is no option 'max_worker': did you mean 'max_workers'?",
     ),
 }
 
@@ -183,7 +191,7 @@ def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:
     )
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*slow: what pool-task-1.1 waits for ends later"])
+    result.stdout.fnmatch_lines(["*slow: what task 't' (pool-0.1) waits for ends later"])
 
 
 def test_pools_of_each_schedule_are_closed_and_skips_are_skips(suite: pytest.Pytester) -> None:
