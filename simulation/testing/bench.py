@@ -13,6 +13,7 @@ import msgspec
 from runtime import WorkerPool, WorkerPoolConfig
 from runtime.core.records import Transition
 from runtime.core.stories import Sentence, tell
+from runtime.errors import said_to_users
 from runtime.observers import Observer
 from runtime.stories import Stories
 from simulation.explore.faults import check_faults
@@ -21,6 +22,7 @@ from simulation.explore.tape import Tape
 from simulation.pool import SimulatedWorkerPool
 
 __all__ = ["Bench", "Seen", "open_benches", "story_of"]
+__tracebackhide__ = said_to_users
 
 _VIRTUAL_OPTIONS: Final = ("journal", "observers", "epoch", "carrier", "watchdog_seconds")
 _REAL_OPTIONS: Final = ("journal", "observers")

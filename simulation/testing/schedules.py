@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from runtime.errors import said_to_users
 from simulation.explore.properties import Broken
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Strategy, Systematic
@@ -18,6 +19,7 @@ from simulation.world.errors import BlockedOutsideError
 from simulation.world.patches import close_world, open_world
 
 __all__ = ["Found", "Schedules", "TapeError", "replay", "search"]
+__tracebackhide__ = said_to_users
 
 _PROBES: Final = 4  # schedules that each strategy has before the next one's turn
 _ALLOWANCE: Final = 300  # runs that may be spent on making a failure small

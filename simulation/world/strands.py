@@ -13,11 +13,13 @@ from typing import Any, Final, Protocol
 import simpy
 
 from runtime.engine import Engine
+from runtime.errors import said_to_users
 from simulation.world.carriers import Carrier, ThreadCarrier, carried, owners
 from simulation.world.errors import BlockedOutsideError, WorldEnded
 from simulation.world.loop import StrandClock
 
 __all__ = ["Strand", "World", "current", "owned_by", "where"]
+__tracebackhide__ = said_to_users
 
 _HERE: Final = os.path.dirname(__file__)
 _STDLIB: Final = os.path.dirname(os.__file__)
