@@ -40,7 +40,7 @@ from runtime.core.records import (
     UnsetType,
 )
 from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
-from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError, said_to_users
+from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver, few, log_unfetched
 from runtime.observers import (
@@ -56,6 +56,7 @@ from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
 from runtime.submission import ASYNC, checked, is_async
 from runtime.threads import ThreadHost
+from runtime.tracebacks import said_to_users
 from runtime.view import PoolView
 
 if TYPE_CHECKING:
