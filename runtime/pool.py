@@ -42,7 +42,6 @@ from runtime.core.records import (
     DrainRequested,
     FinishTask,
     ResizeRequested,
-    Stimulus,
     TaskSubmitted,
     UnsetType,
 )
@@ -50,7 +49,15 @@ from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
 from runtime.errors import PoolClosedError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver, few, log_unfetched
-from runtime.observers import ContextObserver, InContext, Observer, Relay, StepSink, check_observer
+from runtime.observers import (
+    ContextObserver,
+    Deliver,
+    InContext,
+    Observer,
+    Relay,
+    StepSink,
+    check_observer,
+)
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
 from runtime.threads import ThreadHost
@@ -147,9 +154,9 @@ class WorkerPool:
                 in_context=in_context,
             )
         self._accounts = Accounts(engine, host, self._tallies)
-        self._deliver = host.deliver
+        self._deliver: Deliver = host.deliver
         if in_context is not None:
-            self._deliver = partial(_tell_and_deliver, in_context, host.deliver)
+            self._deliver = in_context.submitting(host.deliver)
         if host.clock == "wall" and interrupts.guard():
             self._guarded.append(True)
 
@@ -677,14 +684,3 @@ def _tallies(
         recorder.errors if recorder is not None else 0,
         relay.observer_errors if relay is not None else 0,
     )
-
-
-def _tell_and_deliver(
-    in_context: InContext,
-    deliver: Callable[[Stimulus, Any], None],
-    submitted: TaskSubmitted,
-    payload: Any,
-) -> None:
-    """Hand in a task, after those who have to be in its submitter's context."""
-    in_context.submitted(submitted.task)
-    deliver(submitted, payload)

@@ -178,6 +178,7 @@ class VirtualHost:
             self._time.happen(AttemptSucceeded(number, attempt, began, began, began), None)
             return
         fn, args = adopt(fn, args, kwargs)
+        fn = self._struck(fn, number, attempt)
 
         def run() -> None:
             try:
@@ -200,6 +201,10 @@ class VirtualHost:
         strand = self.world.spawn(run, name, (self, (job, attempt, began)))
         strand.turn += 1
         self._time.due.append(strand)
+
+    def _struck(self, fn: Callable[..., Any], number: int, attempt: int) -> Callable[..., Any]:
+        """What is called for a task's function; a search lets faults strike its end."""
+        return fn
 
     def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
         """Let the calling attempt sleep, at most until its token is set."""

@@ -27,10 +27,12 @@ from runtime.recorder import StepDigest
 from simulation.explore.coverage import Seen
 from simulation.explore.faults import (
     FIRST_CANCEL,
+    Completion,
     finish_menu,
     journal_menu,
     order_menu,
     outside_menu,
+    struck,
     wake_menu,
 )
 from simulation.explore.journals import check_journal
@@ -56,8 +58,6 @@ _CAUSE_NAMES: Final = tuple(cause.name for cause in Cause)
 
 #: They meet every task.
 _MEET_ALL: Final = (r.AbortRequested, r.DrainRequested, r.ResizeRequested)
-
-Completion = r.AttemptSucceeded | r.AttemptFailed
 CoreMaker = Callable[[CoreSettings, str], Core]
 
 
@@ -262,6 +262,7 @@ class World:
         """
         for pool in self.pools:
             self._look_back(pool)
+            pool.damage_journal()
         if self.pools and not self._submitted:
             self.tape.end()
             return
@@ -465,7 +466,7 @@ class World:
             if name == "hang":
                 self._hanging.add((number, attempt))
                 return
-            end = _struck(name, start, now, took, end)
+            end = struck(name, start, now, took, end)
         elif self._burst:
             self._burst -= 1
             end = r.AttemptFailed(number, attempt, now, now, now + took, "Burst")
@@ -527,40 +528,6 @@ class World:
             return began + work * self._longest_ns // workers + chain * (self._longest_ns + wait)
 
         return bound
-
-
-def _struck(name: str, start: r.StartAttempt, now: int, took: int, end: Completion) -> Completion:
-    """The end of an attempt that a fault strikes."""
-    task, attempt, limit = start.task, start.attempt, start.timeout_at_ns
-    if name == "die":
-        return r.AttemptFailed(task, attempt, now, now, now, "WorkerDied")
-    if name == "fail":
-        return r.AttemptFailed(task, attempt, now, now, now + took, "RuntimeError")
-    if name == "base_exception":
-        return r.AttemptFailed(
-            task, attempt, now, now, now + took, "KeyboardInterrupt", retryable=False
-        )
-    if name == "retry_after":
-        return r.AttemptFailed(
-            task, attempt, now, now, now + took, "TooMany", retry_after_ns=7 * _SECOND
-        )
-    if name == "instant":
-        return r.AttemptSucceeded(task, attempt, now, now, now)
-    begun, at = now, now + took
-    if name == "late":
-        at += 1
-    elif name == "slow":
-        at += took
-    elif name == "slow_start":
-        begun, at = at, at + took
-    else:
-        assert limit is not None
-        at = limit + (name == "after_timeout")
-    if isinstance(end, r.AttemptSucceeded):
-        return r.AttemptSucceeded(task, attempt, now, begun, at)
-    return r.AttemptFailed(
-        task, attempt, now, begun, at, end.error, end.retryable, end.retry_after_ns
-    )
 
 
 def _brief(stimulus: object) -> str:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from runtime.attempt import here
 from simulation.world.cores import keep_on, present_core
@@ -43,6 +43,9 @@ class Carrier(ABC):
         strand: the first one, ``None`` for the owner.
     """
 
+    #: Called where a strand begins, while its calls are to be looked at (``hidden``).
+    watch: ClassVar[Callable[[], None] | None] = None
+
     def __init__(self, world: World, strand: Strand | None) -> None:
         self.world = world
         self.strand = strand
@@ -73,6 +76,8 @@ class Carrier(ABC):
 
     def _begin(self, strand: Strand) -> None:
         here.host, here.running = strand.here
+        if (watch := Carrier.watch) is not None:
+            watch()
 
     def work(self) -> None:
         """Run one strand after the other, until there is none to run."""

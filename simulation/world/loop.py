@@ -63,7 +63,7 @@ class StrandClock(VirtualClock, Generic[S]):
             if due:
                 return due.popleft()
             if self._within:
-                if self._event_at == self.now:
+                if self._event_at <= self.now:
                     self._step()
                     continue
                 self._within = False
@@ -78,7 +78,7 @@ class StrandClock(VirtualClock, Generic[S]):
                 instant = ends[0][0]
             if instant == NEVER:
                 return None
-            self.now = instant
+            self.now = instant = max(instant, self.now)  # a pause in a search makes it overdue
             self._within = True
-            while ends and ends[0][0] == instant:
+            while ends and ends[0][0] <= instant:
                 self._gathered.append(heappop(ends)[2:])

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: its output, its errors, its exit code."""
+"""The command line as a user meets it: its output, its errors, its exit code; as a process where
+the process is what matters.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,22 @@ from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool
 from tests.cli.running import bad, simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OUTAGE = str(ROOT / "examples" / "outage.toml")
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which takes ten times as long as ``simulation`` does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "simulation", *arguments],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +47,13 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_exact_replay(journal: Path) -> None:
-    done = simulation("replay", str(journal))
+    done = process("replay", str(journal))
     assert done.returncode == 0
+    assert done.stderr == ""
     assert "60 tasks" in done.stdout
     assert "replays exactly" in done.stdout
     twice = simulation("replay", str(journal), "--check")
-    assert twice.stdout == done.stdout
+    assert twice.stdout == done.stdout, "in this process it is the same"
 
 
 def test_exact_replay_as_json(journal: Path) -> None:
@@ -167,10 +186,10 @@ def test_what_would_not_be_honest_is_refused_with_exit_3(tmp_path: Path) -> None
 
 
 def test_run_a_scenario(tmp_path: Path) -> None:
-    done = simulation("run", "examples/outage.toml", "--runs", "3", "--json")
+    done = simulation("run", OUTAGE, "--runs", "3", "--json")
     document = json.loads(done.stdout)
     assert document["completed"]["mean"] > 300
-    assert "makespan" in simulation("run", "examples/outage.toml", "--runs", "2").stdout
+    assert "makespan" in simulation("run", OUTAGE, "--runs", "2").stdout
 
 
 @pytest.mark.parametrize(
@@ -232,11 +251,15 @@ def test_bad_scenarios(tmp_path: Path, text: str, words: list[str]) -> None:
         (["replay", "x", "--seed", "-1"], ["-1"]),
         (["replay", "x", "--set", "max_workers"], ["FIELD=VALUE"]),
         (["run", "/no/such/file.toml"], ["no such file"]),
-        (["run", "examples/outage.toml", "--runs", "0"], ["0"]),
+        (["run", OUTAGE, "--runs", "0"], ["0"]),
     ],
 )
 def test_bad_usage(arguments: list[str], words: list[str]) -> None:
     bad(simulation(*arguments), 2, *words)
+
+
+def test_bad_usage_in_a_process() -> None:
+    bad(process("rply"), 2, "did you mean replay")
 
 
 @pytest.mark.parametrize(
