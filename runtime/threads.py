@@ -33,6 +33,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
+from types import AsyncGeneratorType
 from typing import Any, Final, TypeVar
 
 from runtime import interrupts, processes
@@ -57,6 +58,7 @@ from runtime.errors import PoolBrokenError, ReentrantCallError
 from runtime.failures import describe, without_this_frame
 from runtime.logs import log_late_exception
 from runtime.observers import InContext, Relay
+from runtime.submission import refuse_awaitable
 
 __all__ = ["ThreadHost"]
 
@@ -148,6 +150,17 @@ class ThreadHost:
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns."""
         return self.held(partial(self._take_whole, stimulus, None))
+
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two."""
+
+        def look() -> bool:
+            if condition():
+                self._take_whole(stimulus, None)
+                return True
+            return False
+
+        return self.held(look)
 
     @interrupts.shielded
     def held(self, look: Callable[[], _T]) -> _T:
@@ -419,6 +432,9 @@ class ThreadHost:
                 if begin is not None:
                     own.run(begin, number, attempt)
                 value = own.run(fn, *args, **kwargs) if kwargs else own.run(fn, *args)
+                kind = type(value)
+                if kind is AsyncGeneratorType or hasattr(kind, "__await__"):
+                    refuse_awaitable(value, job.spec.name)
             except BaseException as error:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import AsyncGeneratorType
 from typing import Any, Final, Literal, TypeVar
 
 import simpy
@@ -19,6 +20,7 @@ from runtime.core.records import (
 from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
+from runtime.submission import refuse_awaitable
 from simulation.models import Modelled, ended
 from simulation.world.aliases import adopt
 from simulation.world.carriers import ThreadCarrier, make_greenlet_carrier
@@ -131,6 +133,14 @@ class VirtualHost:
         self._time.settle()
         return self._time.decide(stimulus, None)
 
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two."""
+        self._time.settle()
+        if condition():
+            self._time.decide(stimulus, None)
+            return True
+        return False
+
     def held(self, look: Callable[[], _T]) -> _T:
         """Call something: only one thread runs at any moment, so there is nobody to hold off."""
         self._time.settle()
@@ -186,6 +196,9 @@ class VirtualHost:
                 if self._in_context is not None:
                     own.run(self._in_context.begin, number, attempt)
                 value = own.run(fn, *args, **(kwargs or {}))
+                of = type(value)
+                if of is AsyncGeneratorType or hasattr(of, "__await__"):
+                    refuse_awaitable(value, job.spec.name)
             except WorldEnded:
                 raise
             except BaseException as error:

@@ -565,7 +565,7 @@ class Core:
 
     def _simultaneous(self, now: int, s: r.Simultaneous, out: _Out) -> None:
         check_legal(self, s)
-        for part in sorted(s.stimuli, key=_simultaneous_key):
+        for part in sorted(s.stimuli, key=r.order_of):
             self._elapse(now, r.RANK[type(part)], out)
             self._take(now, part, out)
 
@@ -798,8 +798,3 @@ class Core:
         attempt, slot = task.attempt, task.slot
         change = now, number, before, state, cause, attempt, slot, reason, until_ns, detail
         self.transitions.append(r.Transition(*change, abandoned, *times))
-
-
-def _simultaneous_key(part: r.SimultaneousPart) -> tuple[int, int, int]:
-    """The written order of what happens at one instant: rank, task, attempt."""
-    return r.RANK[type(part)], getattr(part, "task", 0), getattr(part, "attempt", 0)

@@ -254,7 +254,7 @@ MUTANTS: Final = (
     ),
     _s(
         "parts of an instant are taken as they come",
-        "for part in sorted(s.stimuli, key=_simultaneous_key):",
+        "for part in sorted(s.stimuli, key=r.order_of):",
         "for part in s.stimuli:",
     ),
     _s(
