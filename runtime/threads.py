@@ -33,6 +33,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
+from types import AsyncGeneratorType
 from typing import Any, Final, TypeVar
 
 from runtime import interrupts, processes
@@ -57,6 +58,7 @@ from runtime.errors import PoolBrokenError, ReentrantCallError
 from runtime.failures import describe, without_this_frame
 from runtime.logs import log_late_exception
 from runtime.observers import InContext, Relay
+from runtime.submission import refuse_awaitable
 
 __all__ = ["ThreadHost"]
 
@@ -112,6 +114,7 @@ class ThreadHost:
         self._exit_signal.acquire()
         self._waiting: set[Watch] = set()
         self._enter = self._make_enter()
+        self.deliver = self._enter  # type: ignore[method-assign, assignment]  # a call less
         self._retry_on = engine.config.retry_on
         processes.register(self)
 
@@ -147,6 +150,17 @@ class ThreadHost:
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns."""
         return self.held(partial(self._take_whole, stimulus, None))
+
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two."""
+
+        def look() -> bool:
+            if condition():
+                self._take_whole(stimulus, None)
+                return True
+            return False
+
+        return self.held(look)
 
     @interrupts.shielded
     def held(self, look: Callable[[], _T]) -> _T:
@@ -200,7 +214,7 @@ class ThreadHost:
         instructions = engine.decide(now, stimulus)
         for instruction in instructions:
             if type(instruction) is StartAttempt:
-                self._hand_out(engine.jobs[instruction.task], instruction.attempt)
+                self._hand_out(engine.jobs[instruction.task], instruction.attempt, now)
             else:
                 engine.carry_out(now, instruction, stimulus, payload)
                 self._carry_out(instruction)
@@ -232,7 +246,7 @@ class ThreadHost:
 
         @interrupts.shielded
         def enter(  # noqa: PLR0915
-            stimulus: Stimulus | None, payload: Any, worker: bool
+            stimulus: Stimulus | None, payload: Any, worker: bool = False
         ) -> _Item | None:
             """Take a stimulus through the core, and all others that are there; or leave it to
             the thread that holds the core. Without a stimulus, take what is there.
@@ -274,7 +288,7 @@ class ThreadHost:
                                             now,
                                         )
                                     else:
-                                        hand_out(jobs[instruction.task], instruction.attempt)
+                                        hand_out(jobs[instruction.task], instruction.attempt, now)
                                 elif type(instruction) is FinishTask:
                                     finish(now, instruction, stimulus, payload)
                                 else:
@@ -343,8 +357,8 @@ class ThreadHost:
 
     # ------------------------------------------------------------ workers
 
-    def _hand_out(self, job: Job, attempt: int) -> None:
-        item = (job, attempt, self.now_ns())
+    def _hand_out(self, job: Job, attempt: int, now: int) -> None:
+        item = (job, attempt, now)
         if self.engine.core.outstanding > self._alive:
             self._spawn(item)
         else:
@@ -395,6 +409,7 @@ class ThreadHost:
         enter = self._enter
         get = self._queue.get
         unheard = self.engine.unheard
+        begin = None if in_context is None else in_context.begin
         cpu: int | None = None
         here.host = self
         while True:
@@ -414,9 +429,12 @@ class ThreadHost:
             begun_at = clock() - origin
             try:
                 own = context.copy()
-                if in_context is not None:
-                    own.run(in_context.begin, number, attempt)
+                if begin is not None:
+                    own.run(begin, number, attempt)
                 value = own.run(fn, *args, **kwargs) if kwargs else own.run(fn, *args)
+                kind = type(value)
+                if kind is AsyncGeneratorType or hasattr(kind, "__await__"):
+                    refuse_awaitable(value, job.spec.name)
             except BaseException as error:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:

@@ -67,8 +67,10 @@ class ExploredPool(SimulatedWorkerPool):
         weakref.finalize(self, self._virtual.release).atexit = False
         return self._virtual
 
-    def _close(self, *, wait: bool, abort: bool, timeout_ns: int | None) -> None:
-        super()._close(wait=wait, abort=abort, timeout_ns=timeout_ns)
+    def _close(
+        self, *, wait: bool, abort: bool, timeout_ns: int | None, children: bool = False
+    ) -> None:
+        super()._close(wait=wait, abort=abort, timeout_ns=timeout_ns, children=children)
         if wait and timeout_ns is None:
             self._verify_end()
 

@@ -57,15 +57,14 @@ class StrandClock(VirtualClock, Generic[S]):
         Returns:
             The strand; ``None`` where the aim is reached, or nothing is left to happen.
         """
-        due, ends, env = self.due, self._ends, self._env
+        due, ends = self.due, self._ends
         done, until_ns = self._aim
         while True:
             if due:
                 return due.popleft()
             if self._within:
                 if self._event_at <= self.now:
-                    env.step()
-                    self._look_at_events()
+                    self._step()
                     continue
                 self._within = False
                 self.settle()
