@@ -48,9 +48,10 @@ seed_option = click.option(
 )
 arrivals_option = click.option(
     "--arrivals",
-    default="recorded",
+    default="auto",
     metavar="HOW",
-    help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
+    help="When tasks come: auto, when others end where they did so then; recorded, at their "
+    "instants; closed, the next when one ends; scaled=F, F times as fast.",
 )
 backend_option = click.option(
     "--backend",

@@ -11,6 +11,7 @@ from simulation.commands.common import (
     FAILED,
     FINE,
     REFUSED,
+    arrivals_option,
     console,
     force_option,
     json_option,
@@ -39,6 +40,7 @@ _CODES = {"meets": FINE, "falls short": FAILED, "cannot tell": REFUSED, "broken"
     required=True,
     help="What every run must meet, with <, <=, > or >=; quote it. May be given more than once.",
 )
+@arrivals_option
 @runs_option
 @seed_option
 @processes_option
@@ -48,6 +50,7 @@ def gate(
     folder: str,
     changes: Sequence[str],
     require: Sequence[str],
+    arrivals: str,
     runs: int | None,
     seed: int,
     processes: int | None,
@@ -77,6 +80,7 @@ def gate(
             force=force,
             processes=processes,
             progress=progress,
+            arrivals=arrivals,
         )
     if as_json:
         print_json(answer)

@@ -69,7 +69,7 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes or arrivals != "recorded" or backend is not None:
+    if changes or arrivals not in ("auto", "recorded") or backend is not None:
         return _what_if(
             journal, changes, arrivals, runs, seed, force, calibration, backend, as_json
         )
@@ -152,6 +152,7 @@ def _what_if(
                 "span": answer.span,
                 "contention": answer.contention,
                 "backends": answer.backends,
+                "arrivals": answer.coming,
             }
         )
     elif refusal is None:

@@ -46,6 +46,7 @@ def describe(
         "run": run.name,
         "changes": changes,
         "fidelity": None if run.answer is None else run.answer.fidelity,
+        "arrivals": None if run.answer is None else run.answer.coming,
         "why": " ".join(why_late(timeline, asked, run.splitter)),
         "task": _task(run, asked, prefix),
         "critical": {
@@ -103,6 +104,7 @@ def show_why(console: Console, told: Mapping[str, Any], count: int) -> None:
     if told["fidelity"] is not None:
         error = told["fidelity"].makespan_error
         say(f"one simulated run under {told['run']}; the unchanged setting errs by {error:+.2%}")
+        say(told["arrivals"].why)
     say(told["why"], "bold")
     console.print()
     tasks = told["tasks"]

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from runtime.journal import JournalError
+from simulation.recording.arrivals import AUTO, Arrivals, parse_arrivals
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.coming import Coming
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
 from simulation.whatif.runs import Trial, changed_trial, run_all
@@ -64,6 +66,7 @@ class Held:
         fidelity: how well its unchanged setting is reproduced.
         runs: replications; 1 where nothing is random.
         reason: why it cannot tell, or is broken.
+        coming: how its tasks come, and why.
     """
 
     path: str
@@ -72,6 +75,7 @@ class Held:
     fidelity: Fidelity | None
     runs: int
     reason: str | None
+    coming: Coming | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ def gate(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = AUTO,
 ) -> Gate:
     """Hold a changed setting against every journal of a folder.
 
@@ -142,6 +147,7 @@ def gate(
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the journals done and their number.
+        arrivals: when tasks come, as for ``what_if``.
 
     Returns:
         Each journal's answer, and the worst of them.
@@ -153,6 +159,8 @@ def gate(
     """
     targets = parse_targets(require)
     check_runs(runs, seed)
+    if isinstance(arrivals, str):
+        arrivals = parse_arrivals(arrivals)
     changed = dict(changes or {})
     check_names(changed)
     paths = journals_in(folder)
@@ -160,7 +168,7 @@ def gate(
     for done, path in enumerate(paths):
         if progress is not None:
             progress(done, len(paths))
-        held.append(_hold(path, targets, changed, runs, seed, force, processes, client))
+        held.append(_hold(path, targets, changed, runs, seed, force, processes, client, arrivals))
     if progress is not None:
         progress(len(paths), len(paths))
     return Gate(
@@ -182,9 +190,12 @@ def _hold(
     force: bool,
     processes: int | None,
     client: Any,
+    arrivals: Arrivals,
 ) -> Held:
     try:
-        work = open_work(path, workers=changes.get("max_workers", 1), force=force)
+        work = open_work(
+            path, arrivals=arrivals, workers=changes.get("max_workers", 1), force=force
+        )
     except DishonestError as error:
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:
@@ -199,7 +210,7 @@ def _hold(
         )[0]
         recorded = intervals([one.never.measures for one in unchanged.recorded])
     if found.refused is not None and not force:
-        return Held(str(path), "cannot tell", [], work.fidelity, count, found.refused)
+        return Held(str(path), "cannot tell", [], work.fidelity, count, found.refused, work.coming)
     requirements = [_required(target, recorded, found.outcome) for target in targets]
     verdicts = {one.verdict for one in requirements}
     unclear = [one for one in requirements if one.verdict == "unclear"]
@@ -214,7 +225,7 @@ def _hold(
             f"{first.target}: {first.changed.low:.6g} to {first.changed.high:.6g} reaches over the "
             f"bound after {count} runs"
         )
-    return Held(str(path), state, requirements, work.fidelity, count, reason)
+    return Held(str(path), state, requirements, work.fidelity, count, reason, work.coming)
 
 
 def _without(path: Path, error: Exception) -> str:
