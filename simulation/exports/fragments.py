@@ -215,7 +215,8 @@ def _what(link: Link) -> str:
         "held": f"attempt {link.attempt}, abandoned, kept worker {link.slot + 1}",
         "backoff": f"backoff before attempt {link.attempt}",
         "queue": "waited for a worker",
-        "before": "until its first task was submitted",
+        "think": "after that, until it was submitted",
+        "before": "until it was submitted",
     }[link.kind]
 
 

@@ -164,4 +164,6 @@ def _link(link: Mapping[str, Any]) -> str:
         return f"{at}{who}, backoff before attempt {link['attempt']}"
     if link["kind"] == "queue":
         return f"{at}{who} waited for a worker"
-    return f"{at}until its first task was submitted"
+    if link["kind"] == "think":
+        return f"{at}after that, until {who} was submitted"
+    return f"{at}until {who} was submitted"

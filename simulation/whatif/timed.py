@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.core.records import AbandonAttempt, FinishTask
+from runtime.core.records import AbandonAttempt, FinishTask, TaskSubmitted
 from runtime.journal import Journal
 from simulation.outcome import measure
+from simulation.recording.following import following_of
+from simulation.recording.read import read_recording
 from simulation.simulate import Run
 from simulation.sizes import Sizes
 from simulation.statistics.intervals import Interval, intervals
@@ -46,6 +48,7 @@ def recorded_run(journal: Journal, name: str = "recorded") -> TimedRun:
     """
     steps = ((record.at, record.stimulus, record.instructions) for record in journal.records)
     timeline = read_timeline(journal.header.settings, steps)
+    timeline.followers = _followers(journal)
     return TimedRun(name, timeline, Splitter(timeline, _at_once(journal)))
 
 
@@ -76,6 +79,7 @@ def simulated_run(
     answer = what_if(journal, force=force, seed=seed, **changes)
     settings, steps = variant(journal, changes, seed)
     timeline = read_timeline(settings, steps)
+    timeline.followers = _followers(journal)
     return TimedRun(name, timeline, Splitter(timeline, _at_once(journal)), answer)
 
 
@@ -96,6 +100,13 @@ def recorded_measures(journal: Journal) -> dict[str, Interval]:
             elif isinstance(instruction, AbandonAttempt):
                 run.timeouts += instruction.outcome == "timeout"
     return intervals([measure(run)])
+
+
+def _followers(journal: Journal) -> frozenset[int]:
+    """The tasks whose submission followed the end of others, in the recording and after it."""
+    recording = read_recording(journal)
+    came = [recording.arrivals[index][1] for index in following_of(recording).leaders]
+    return frozenset(part.task for part in came if isinstance(part, TaskSubmitted))
 
 
 def _at_once(journal: Journal) -> int:
