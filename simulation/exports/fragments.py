@@ -14,6 +14,7 @@ from simulation.statistics.intervals import Interval
 from simulation.timeline.attempts import KINDS, Timeline
 from simulation.timeline.lateness import Link, Split, slowest
 from simulation.timeline.sentences import about_chain, duration, why_late
+from simulation.whatif.answer import WhatIf
 from simulation.whatif.timed import TimedRun, recorded_measures
 
 __all__ = ["boxes", "chain_table", "footer", "kind_keys", "late_table", "outcome_keys", "radios"]
@@ -46,12 +47,18 @@ def words(runs: Sequence[TimedRun], chain: Sequence[Link], refusal: str) -> str:
                 f"<p>Simulated again under its own setting, the run takes "
                 f"{fidelity.simulated_makespan_seconds:,.3f} s; recorded it took "
                 f"{fidelity.recorded_makespan_seconds:,.3f} s: an error of "
-                f"<strong>{fidelity.makespan_error:+.2%}</strong>.</p>"
+                f"<strong>{fidelity.makespan_error:+.2%}</strong>.{_coming(answer)}</p>"
             )
         else:
             late = " ".join(why_late(run.timeline, slowest(run.timeline)[0], run.splitter))
             said.append(f"<p><strong>{escape(run.name)}</strong>: {escape(late)}</p>")
     return "\n".join(said)
+
+
+def _coming(answer: WhatIf) -> str:
+    """How tasks come in each simulated run."""
+    why = answer.coming.why if answer.coming is not None else ""
+    return f" In simulated runs {escape(why)}." if why else ""
 
 
 def late_table(run: TimedRun) -> str:
