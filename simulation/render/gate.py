@@ -39,8 +39,8 @@ def show_gate(console: Console, answer: Gate) -> None:
             name = ""
     console.print(rows)
     for why, paths in _comings(answer).items():
-        where = "in all" if len(paths) == len(answer.journals) else ", ".join(paths)
-        say(console, f"{where}: {why}" if len(answer.journals) > 1 else why)
+        everywhere = len(paths) == len(answer.journals)
+        say(console, why if everywhere else f"{', '.join(paths)}: {why}")
     for held in answer.journals:
         if held.reason is not None:
             say(console, f"{held.path}: {held.state}: {held.reason}")

@@ -142,10 +142,7 @@ def _at_their_instants(recording: Recording, judged: Following) -> str:
     if not judged.submissions:
         return f"{instants}: all from outside came before the first had ended"
     if judged.verdict == "open":
-        return (
-            f"{instants}: of {judged.submissions:,} that came after the first end, no more came "
-            f"soon after an end than chance explains"
-        )
+        return f"{instants}: no more came soon after an end than chance explains"
     of = [*judged.barriers, *judged.others]
     return (
         f"{instants}; whether they followed ends is not clear ({len(of):,} came after an end, "
