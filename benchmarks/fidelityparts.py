@@ -91,7 +91,7 @@ class Bench:
         return quick if self.quick else full
 
     def run(
-        self, jobs: Sequence[Job], name: str, phases: Sequence[int] = (), **config: Any
+        self, jobs: Sequence[Job], name: str, *, phases: Sequence[int] = (), **config: Any
     ) -> tuple[Path, dict[str, float]]:
         """Make a real run.
 
@@ -102,7 +102,7 @@ class Bench:
             **config: fields of ``WorkerPoolConfig``.
         """
         path = self.folder / f"{name}.jsonl"
-        return path, make_run(self.machine, jobs, path, phases, **config)
+        return path, make_run(self.machine, jobs, path, phases=phases, **config)
 
 
 def _predict(
@@ -156,11 +156,11 @@ def _makespans(
         draw = Random(bench.seed * 1_000 + number)
         jobs = [make(draw) for _ in range(tasks)]
         bench.say(f"{name}: round {number + 1} of {rounds}, recording")
-        journal, _ = bench.run(jobs, f"{name}-{number}", phases, max_workers=recorded)
+        journal, _ = bench.run(jobs, f"{name}-{number}", phases=phases, max_workers=recorded)
         for count in workers:
             answer = _predict(str(journal), {"max_workers": count}, 1, 0, calibration)
             bench.say(f"{name}: round {number + 1} of {rounds}, {count} workers")
-            _, real = bench.run(jobs, f"{name}-{number}-{count}", phases, max_workers=count)
+            _, real = bench.run(jobs, f"{name}-{number}-{count}", phases=phases, max_workers=count)
             predicted, really = answer["variant"]["makespan_seconds"][0], real["makespan_seconds"]
             error = predicted / really - 1
             errors.append((abs(error), count, error))
@@ -297,7 +297,7 @@ def retries(bench: Bench) -> Part:
     """Success rates where retries and timeouts change."""
     mean, failing, tasks = 0.04, 0.2, bench.of(300, 100)
     recordings = bench.of(48, 4)
-    base = {
+    base: dict[str, Any] = {
         "max_workers": 32,
         "max_retries": 1,
         "task_timeout_seconds": 0.1,
@@ -379,7 +379,7 @@ def retries(bench: Bench) -> Part:
 def coverage(bench: Bench) -> Part:
     """How often a 95% interval holds the next real run."""
     runs, tasks, mean, failing = bench.of(201, 13), bench.of(150, 80), 0.02, 0.1
-    settings = [
+    settings: list[dict[str, Any]] = [
         {"max_workers": 8, "max_retries": 2, "backoff_base_seconds": 0.01},
         {"max_workers": 16, "max_retries": 1, "backoff_base_seconds": 0.01},
     ]

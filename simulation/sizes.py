@@ -1,7 +1,7 @@
 """How many slots a pool had at each instant, where it was resized.
 
-More workers are there at once. With fewer, those that run an attempt finish it; so it has more slots
-than workers until then, and each that goes is told by a ``RetireSlot``.
+More workers are there at once. With fewer, those that run an attempt finish it; so it has more
+slots than workers until then, and each that goes is told by a ``RetireSlot``.
 """
 
 from __future__ import annotations

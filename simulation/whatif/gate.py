@@ -6,12 +6,14 @@ proposed, and the requirement is to hold for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from runtime.journal import JournalError
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
 from simulation.recording.arrivals import AUTO, Arrivals, parse_arrivals
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, intervals
@@ -89,6 +91,7 @@ class Gate:
         state: the worst of the journals'.
         journals: each of them, in the order of their names.
         seed: the first seed.
+        backends: those that were declared, by name, or the file that declares them.
     """
 
     folder: str
@@ -97,6 +100,7 @@ class Gate:
     state: State
     journals: list[Held]
     seed: int
+    backends: list[str] = field(default_factory=list)
 
 
 def journals_in(folder: str | Path) -> list[Path]:
@@ -133,6 +137,8 @@ def gate(
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
     arrivals: Arrivals | str = AUTO,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Gate:
     """Hold a changed setting against every journal of a folder.
 
@@ -148,6 +154,8 @@ def gate(
         client: computes in their place, see ``Workers``.
         progress: called with the journals done and their number.
         arrivals: when tasks come, as for ``what_if``.
+        calibration: what the journals' machine costs, as for ``what_if``.
+        backends: what the journals' attempts call, as for ``what_if``.
 
     Returns:
         Each journal's answer, and the worst of them.
@@ -165,10 +173,11 @@ def gate(
     check_names(changed)
     paths = journals_in(folder)
     held = []
+    met = _Met(calibration, backends, arrivals)
     for done, path in enumerate(paths):
         if progress is not None:
             progress(done, len(paths))
-        held.append(_hold(path, targets, changed, runs, seed, force, processes, client, arrivals))
+        held.append(_hold(path, targets, changed, runs, seed, force, processes, client, met))
     if progress is not None:
         progress(len(paths), len(paths))
     return Gate(
@@ -178,7 +187,17 @@ def gate(
         min((one.state for one in held), key=_WORST.index),
         held,
         seed,
+        [str(backends)]
+        if isinstance(backends, str | Path)
+        else [backend.name for backend in backends],
     )
+
+
+@dataclass(frozen=True)
+class _Met:
+    calibration: Calibration | None
+    backends: Sequence[Backend] | str | Path
+    arrivals: Arrivals
 
 
 def _hold(
@@ -190,11 +209,17 @@ def _hold(
     force: bool,
     processes: int | None,
     client: Any,
-    arrivals: Arrivals,
+    met: _Met,
 ) -> Held:
+    workers = changes.get("max_workers", 1)
     try:
         work = open_work(
-            path, arrivals=arrivals, workers=changes.get("max_workers", 1), force=force
+            path,
+            calibration=met.calibration,
+            backends=met.backends,
+            arrivals=met.arrivals,
+            workers=workers if isinstance(workers, int) else 1,  # what is none is told later
+            force=force,
         )
     except DishonestError as error:
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))

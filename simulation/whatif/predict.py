@@ -24,7 +24,6 @@ from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration, read_calibration
-from simulation.machine.declared import read_backends
 from simulation.machine.machine import Machine
 from simulation.outcome import MEASURES
 from simulation.recording.arrivals import AUTO, RECORDED, Arrivals, parse_arrivals
@@ -36,7 +35,7 @@ from simulation.statistics.prediction import least_replications
 from simulation.statistics.stopping import Precision, enough
 from simulation.whatif.answer import DishonestError, WhatIf
 from simulation.whatif.coming import coming_of, doubt_about, doubted
-from simulation.whatif.contention import meet, notes_on_meeting
+from simulation.whatif.contention import backends_of, meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import (
     Pair,
@@ -117,11 +116,7 @@ def what_if(
         arrivals = parse_arrivals(arrivals)
     if isinstance(calibration, str | Path):
         calibration = read_calibration(calibration)
-    declared = (
-        read_backends(backends, {spec.group for spec in recording.specs.values()})
-        if isinstance(backends, str | Path)
-        else tuple(backends)
-    )
+    declared = backends_of(recording, backends)
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
     recording = met.recorded
     asked = _Asked(settings, arrivals.under(changes), met.machine)
@@ -201,7 +196,7 @@ def variant(
     arrivals: Arrivals = AUTO,
     *,
     calibration: Calibration | None = None,
-    backends: Sequence[Backend] = (),
+    backends: Sequence[Backend] | str | Path = (),
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -218,7 +213,8 @@ def variant(
     """
     recording = read_recording(journal)
     settings = keyed(changed_settings(recording.settings, changes), seed)
-    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
+    declared = backends_of(recording, backends)
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
     workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals.under(changes))
     workload.machine = met.machine
     return settings, simulate(workload, settings, seed, log=True).steps

@@ -44,7 +44,7 @@ def test_a_lost_update_is_found_made_small_and_replayed(suite: pytest.Pytester) 
     found.stdout.re_match_lines(
         [
             r"seed 0, token tc2-\w+: found after \d+ schedules by .*, shrunk to 1 departure .*",
-            r" +0 s  pool-task-1\.1 is held up at a lock, and others run first$",
+            r" +0 s  order: pool-task-1\.1 is held up at a lock, and others run first$",
             r"again, exactly:$",
             rf"  pytest {path.name}::test_race --sim-replay tc2-\w+$",
         ]
@@ -163,7 +163,7 @@ def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:
     )
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*what pool-task-1.1 waits for is slow"])
+    result.stdout.fnmatch_lines(["*slow: what pool-task-1.1 waits for ends later"])
 
 
 def test_pools_of_each_schedule_are_closed_and_skips_are_skips(suite: pytest.Pytester) -> None:

@@ -40,8 +40,8 @@ MUTANTS: Final = (
     _s("a lost wake-up of a deadline", "                self._wake_by(deadline)\n", ""),
     _s(
         "a lost wake-up of a timeout",
-        "self.wake_at_ns = min(self.wake_at_ns, timeout_at)",
-        "pass",
+        "                self.wake_at_ns = timeout_at\n",
+        "                pass\n",
     ),
     _s("the next wake forgets deadlines", "self._deadlines[0][0] < wake:", "wake < 0:"),
     _s("the next wake forgets backoffs", "self._backoffs[0][0] < wake:", "wake < 0:"),
@@ -254,7 +254,7 @@ MUTANTS: Final = (
     ),
     _s(
         "parts of an instant are taken as they come",
-        "for part in sorted(s.stimuli, key=_simultaneous_key):",
+        "for part in sorted(s.stimuli, key=r.order_of):",
         "for part in s.stimuli:",
     ),
     _s(
