@@ -29,6 +29,7 @@ from simulation.explore.token import TokenError, read_token, write_token
 from simulation.explore.world import told
 from simulation.scenario import ScenarioError
 from tests.explore import pools, scenarios
+from tests.report.commands import simulation
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
 from tools.mutants.catalogue import MUTANTS
@@ -82,10 +83,11 @@ def test_exhausted_is_claimed_only_when_the_last_was_run() -> None:
 
 def test_pct_finds_a_starvation_that_random_does_not() -> None:
     only = ["after_timeout", "order"]
-    lucky = explore(scenarios.starved, 1_000, 3, strategy="random", faults=only)
+    lucky = explore(scenarios.starved, 300, 3, strategy="random", faults=only)
     assert lucky.failure is None
-    found = explore(scenarios.starved, 1_000, 3, strategy="pct", faults=only)
+    found = explore(scenarios.starved, 300, 3, strategy="pct", faults=only)
     assert found.failure is not None
+    assert found.schedules <= 30, "a tenth of those in which luck did not"
     assert found.failure.name == "unreachable starved"
     assert found.failure.departures == 8, "each of its eight attempts, and nothing else"
 
@@ -467,6 +469,10 @@ def test_every_planted_bug_still_has_its_place() -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return simulation("explore", *arguments)
+
+
+def in_another_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "simulation", "explore", *arguments]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -476,7 +482,7 @@ def test_the_command_prints_what_replays_the_failure() -> None:
     first = command(target, "--json")
     assert (first.returncode, first.stderr) == (1, "")
     failure = json.loads(first.stdout)["failure"]
-    again = command(target, "--replay", failure["token"], "--json")
+    again = in_another_process(target, "--replay", failure["token"], "--json")
     assert again.returncode == 1
     assert json.loads(again.stdout)["failure"]["digest"] == failure["digest"]
     shown = command(target)
