@@ -33,6 +33,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
+from types import AsyncGeneratorType
 from typing import Any, Final, TypeVar
 
 from runtime import interrupts, processes
@@ -57,6 +58,7 @@ from runtime.errors import PoolBrokenError, ReentrantCallError
 from runtime.failures import describe, without_this_frame
 from runtime.logs import log_late_exception
 from runtime.observers import InContext, Relay
+from runtime.submission import refuse_awaitable
 
 __all__ = ["ThreadHost"]
 
@@ -103,6 +105,7 @@ class ThreadHost:
         self._stopped = False
         self._wake_at = _NEVER
         self._clock_thread: threading.Thread | None = None
+        self._clock_start = allocate_lock()  # taken by whoever starts the clock thread
         self._clock_signal = allocate_lock()
         self._clock_signal.acquire()
         self._clock_done = allocate_lock()
@@ -147,6 +150,17 @@ class ThreadHost:
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns."""
         return self.held(partial(self._take_whole, stimulus, None))
+
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two."""
+
+        def look() -> bool:
+            if condition():
+                self._take_whole(stimulus, None)
+                return True
+            return False
+
+        return self.held(look)
 
     @interrupts.shielded
     def held(self, look: Callable[[], _T]) -> _T:
@@ -418,6 +432,9 @@ class ThreadHost:
                 if begin is not None:
                     own.run(begin, number, attempt)
                 value = own.run(fn, *args, **kwargs) if kwargs else own.run(fn, *args)
+                kind = type(value)
+                if kind is AsyncGeneratorType or hasattr(kind, "__await__"):
+                    refuse_awaitable(value, job.spec.name)
             except BaseException as error:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:
@@ -474,18 +491,21 @@ class ThreadHost:
 
     def _need_clock_thread(self) -> None:
         _signal(self._clock_signal)  # also for one that is only now started: it looks at once
-        if self._clock_thread is None and not self._stopped:
-            self._clock_thread = thread = threading.Thread(
+        # called outside the core's lock, too: of those who see that there is none, one starts it
+        if self._clock_thread is None and not self._stopped and self._clock_start.acquire(False):
+            thread = threading.Thread(
                 target=self._keep_time,
                 name=f"{self.engine.config.name}-clock",
                 daemon=True,
             )
+            self._clock_thread = thread
             try:
                 thread.start()
             except BaseException as error:
                 if thread.ident is None:
                     self._clock_thread = None
                     self._wake_at = _NEVER
+                    self._clock_start.release()
                 # out of threads: the next decision tries again, and who waits keeps the time
                 if not isinstance(error, RuntimeError):
                     raise

@@ -208,6 +208,11 @@ RANK: Final[dict[type, int]] = {
 }
 
 
+def order_of(part: SimultaneousPart) -> tuple[int, int, int]:
+    """The written order of what happens at one instant: rank, task, attempt."""
+    return RANK[type(part)], getattr(part, "task", 0), getattr(part, "attempt", 0)
+
+
 # ---------------------------------------------------------------- instructions: what to do
 
 

@@ -48,6 +48,7 @@ __all__ = ["Core"]
 _NEVER: Final = 1 << 63
 _SWEEP_AT: Final = 64
 
+_STATES: Final = tuple(TaskState)  # by their numbers; to ask the enum costs ten times as much
 _READY: Final = int(TaskState.READY)
 _RUNNING: Final = int(TaskState.RUNNING)
 _DELAYED: Final = int(TaskState.DELAYED)
@@ -82,6 +83,7 @@ class Core:
 
     Attributes:
         workers: how many there are to be: the settings' ``max_workers``, or the last resize's.
+        resizes: from when on there were how many slots, where it was resized, in order.
         transitions: those recorded and not taken yet.
         marks: by a task's number what it is to be remembered by, put here before it is submitted;
             taken out when it is. No decision depends on it.
@@ -106,6 +108,7 @@ class Core:
         self._fate = bytearray(64)
         self._ready = ReadyOrder(settings.ageing_ns)
         self.workers = settings.max_workers
+        self.resizes: list[tuple[int, int]] = []
         self._slots: list[Task | None] = [None] * settings.max_workers
         self._free = list(range(settings.max_workers - 1, -1, -1))
         self._retired: list[int] = []  # slots out of service, ascending
@@ -165,7 +168,7 @@ class Core:
                 self._find_next_wake()
         if self._free:
             if self._in_service > self.workers:
-                self._retire(out)
+                self._retire(now_ns, out)
             if self._ready.live:
                 self._dispatch(now_ns, out)
         self._now = now_ns
@@ -251,18 +254,19 @@ class Core:
 
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state; counted now, and fast where a task has ended."""
-        counts = {state: self._fate.count(_ENDED + state) for state in TaskState}
+        fate = self._fate
+        counts = {state: fate.count(_ENDED + state) for state in _STATES}
         for task in self._tasks.values():
-            counts[TaskState(task.state)] += 1
+            counts[_STATES[task.state]] += 1
         return counts
 
     def state(self, number: int) -> TaskState | None:
         """The state of a task, ``None`` for a number that was never submitted."""
         task = self._tasks.get(number)
         if task is not None:
-            return TaskState(task.state)
+            return _STATES[task.state]
         fate = self._fate[number] if 0 < number < len(self._fate) else 0
-        return TaskState(fate - _ENDED) if fate >= _ENDED else None
+        return _STATES[fate - _ENDED] if fate >= _ENDED else None
 
     def still_runs(self, number: int, attempt: int) -> bool:
         """Whether an attempt can still end: it runs and counts, or it was abandoned and runs."""
@@ -296,6 +300,8 @@ class Core:
 
     def _elapse(self, now: int, rank: int, out: _Out) -> None:
         """Fire what is due before ``now``, and at ``now`` with a rank below the given one."""
+        if now < self.wake_at_ns:
+            return  # nothing is due: it is a lower bound of all timers
         if rank > r.RANK_BACKOFF:
             self._elapse(now, r.RANK_BACKOFF, out)  # timeouts first: they may begin backoffs of 0
         due: list[tuple[int, int, int, int]] = []  # due_at, rank, task, 1 if a deadline
@@ -387,7 +393,7 @@ class Core:
             case r.DrainRequested():
                 self._draining = True
             case r.ResizeRequested():
-                self._resize_requested(stimulus)
+                self._resize_requested(now, stimulus)
             case r.TimeElapsed():
                 pass  # timers fire in _handle_with_timers; there is nothing else to do
             case r.Simultaneous():
@@ -528,7 +534,7 @@ class Core:
             else:
                 self._end(now, task, Cause.ABORT_REQUESTED, "aborted", out)
 
-    def _resize_requested(self, s: r.ResizeRequested) -> None:
+    def _resize_requested(self, now: int, s: r.ResizeRequested) -> None:
         """Have more slots now; what is too many goes in ``_retire``, before the next dispatch."""
         if s.max_workers < 1:
             raise InvalidTransition(s, NO_WORKERS, [])
@@ -541,14 +547,16 @@ class Core:
             slots.extend([None] * len(new))
             self._free.extend(sorted([*back, *new], reverse=True))  # the lowest is taken first
             self._in_service = s.max_workers
+            self.resizes.append((now, s.max_workers))
 
-    def _retire(self, out: _Out) -> None:
+    def _retire(self, now: int, out: _Out) -> None:
         """Take free slots out of service, as many as are too many; the highest first."""
         free, slots = self._free, self._slots
         many = min(len(free), self._in_service - self.workers)
         going = sorted(free)[-many:]
         free[:] = [slot for slot in free if slot < going[0]]
         self._in_service -= many
+        self.resizes.append((now, self._in_service))
         retired = self._retired = sorted([*self._retired, *going])
         while retired and retired[-1] == len(slots) - 1:  # timers look at every slot
             retired.pop()
@@ -557,7 +565,7 @@ class Core:
 
     def _simultaneous(self, now: int, s: r.Simultaneous, out: _Out) -> None:
         check_legal(self, s)
-        for part in sorted(s.stimuli, key=_simultaneous_key):
+        for part in sorted(s.stimuli, key=r.order_of):
             self._elapse(now, r.RANK[type(part)], out)
             self._take(now, part, out)
 
@@ -718,7 +726,7 @@ class Core:
         if after == ILLEGAL:  # a bug of the core's own: hosts are stopped by check_legal
             raise AssertionError(f"{TaskState(before).name} x {cause.name} has no next state")
         task.state = after
-        return TaskState(before)
+        return _STATES[before]
 
     def _make_ready(self, now: int, task: Task) -> None:
         task.ready_at_ns = now
@@ -786,12 +794,7 @@ class Core:
         if not self._keep and not marked:
             return
         times = (task.submitted_at_ns, task.ready_at_ns, task.attempt_at_ns) if marked else ()
-        number, state = task.spec.task, TaskState(task.state)
+        number, state = task.spec.task, _STATES[task.state]
         attempt, slot = task.attempt, task.slot
         change = now, number, before, state, cause, attempt, slot, reason, until_ns, detail
         self.transitions.append(r.Transition(*change, abandoned, *times))
-
-
-def _simultaneous_key(part: r.SimultaneousPart) -> tuple[int, int, int]:
-    """The written order of what happens at one instant: rank, task, attempt."""
-    return r.RANK[type(part)], getattr(part, "task", 0), getattr(part, "attempt", 0)

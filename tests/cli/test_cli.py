@@ -14,7 +14,7 @@ import pytest
 
 from runtime import WorkerPool, WorkerPoolConfig
 from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool
-from tests.report.commands import bad, simulation
+from tests.cli.running import bad, simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTAGE = str(ROOT / "examples" / "outage.toml")
@@ -244,7 +244,9 @@ def test_bad_scenarios(tmp_path: Path, text: str, words: list[str]) -> None:
         (["rply"], ["did you mean replay"]),
         (["replay"], ["JOURNAL"]),
         (["replay", "/no/such/file"], ["no such file"]),
-        (["replay", "."], ["cannot be read"]),
+        (["replay", ""], ["'': there is no such file"]),
+        (["replay", "two\nlines"], ["two\\nlines: there is no such file"]),
+        (["replay", "."], ["cannot be read: it is a folder"]),
         (["replay", "x", "--nonsense"], ["--nonsense"]),
         (["replay", "x", "--seed", "-1"], ["-1"]),
         (["replay", "x", "--set", "max_workers"], ["FIELD=VALUE"]),
@@ -334,11 +336,13 @@ def in_a_shell(command: str, *arguments: str) -> subprocess.CompletedProcess[byt
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
-        ("SIM replay - <&-", 2, b"standard input: is closed"),
+        ("SIM replay - <&-", 2, b"standard input: cannot be read: it is closed"),
         ('SIM replay "$1" > /dev/full', 2, b"cannot write the answer"),
         ('SIM replay "$1" --json > /dev/full', 2, b"cannot write the answer"),
         ('SIM replay "$1" --json >&-', 2, b""),
         ('SIM replay "$1" --json | head -c 0; exit ${PIPESTATUS[0]}', 0, b""),
+        # rich would exit with 1 by itself, which here says that a check failed
+        ('SIM why "$1" --tasks 60 | head -c 0; exit ${PIPESTATUS[0]}', 0, b""),
     ],
 )
 def test_streams_that_are_closed_or_full(
@@ -349,6 +353,37 @@ def test_streams_that_are_closed_or_full(
     assert told in done.stderr
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "40", "NO_COLOR": "1", "TERM": "dumb"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_terminals_that_can_do_little(tmp_path: Path, environment: dict[str, str]) -> None:
+    path = tmp_path / "run.jsonl"
+    with SimulatedWorkerPool(journal=path) as pool:
+        pool.submit_task("été ☃", Modelled(1.5e-6))
+        pool.wait_for_all()
+    done = subprocess.run(
+        [sys.executable, "-m", "simulation", "why", path],
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode()
+    assert "1.5 " in said
+    assert ("été ☃" in said) == ("COLUMNS" in environment)
+    assert b"\x1b" not in done.stdout
+    if "COLUMNS" in environment:
+        assert max(map(len, said.splitlines())) <= 40
 
 
 @pytest.mark.parametrize("name", [b"[red].jsonl", b"a[b", b"no utf-8 \xff.jsonl"])

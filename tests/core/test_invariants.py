@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from runtime.core import records as r
 from runtime.core.invariants import Auditor, InvariantBroken, check
+from runtime.core.ready import ReadyOrder
 from runtime.core.scheduler import Core
 from runtime.core.settings import CoreSettings
 from runtime.core.states import Cause, TaskState
+from runtime.core.task import Task
 from tests.core.helpers import (
     Listening,
     Work,
@@ -186,6 +188,21 @@ def test_check_finds(what: str) -> None:
     with pytest.raises(InvariantBroken) as broken:
         check(core)
     assert broken.value.number == number, str(broken.value)
+
+
+def test_check_finds_an_order_that_gives_out_the_last_first() -> None:
+    class LastFirst(ReadyOrder):
+        __slots__ = ()
+
+        def pop(self) -> Task:
+            task = self._fifos[self._heads[0][1]].pop()
+            self.live -= 1
+            return task
+
+    core = rich()
+    core._ready.__class__ = LastFirst
+    with pytest.raises(InvariantBroken, match="invariant 14: expected the order in which they st"):
+        check(core)
 
 
 def test_check_finds_a_free_slot_while_some_wait() -> None:

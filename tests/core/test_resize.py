@@ -118,6 +118,7 @@ def test_as_many_as_there_are_is_nothing() -> None:
     core = core_with(3, max_workers=2)
     before = snapshot(core)
     assert core.handle(0, r.ResizeRequested(2)) == []
+    assert core.resizes == []
     assert snapshot(core) == before
 
 

@@ -6,34 +6,35 @@ import contextlib
 import io
 import subprocess
 import sys
+from unittest import mock
 
 from simulation.cli import main
 
 __all__ = ["bad", "simulation"]
 
 
-def simulation(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    """Run a command; its output and exit code. What it raises, a process would tell as a
-    traceback, comes out here.
-    """
+def simulation(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run a command; its output and exit code."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
-    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+    ):
         try:
-            main(arguments)
+            main([str(one) for one in arguments])
         except SystemExit as end:
             code = end.code
-        finally:
-            sys.stdin = before
     assert isinstance(code, int)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def bad(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """One clear line on standard error, nothing on standard output."""
+    """One clear line on standard error, nothing on standard output, never a traceback."""
     assert done.returncode == code, (done.stdout, done.stderr)
     assert done.stdout == ""
+    assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     for word in words:
         assert word in done.stderr
