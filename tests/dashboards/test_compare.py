@@ -17,7 +17,7 @@ from examples.observe import start_prometheus
 from runtime import WorkerPoolConfig
 from simulation import Constant, Modelled, SimulatedWorkerPool
 from simulation.exports.openmetrics import samples_of
-from tests.report.commands import simulation
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,7 @@ import pytest
 from concurrency import TaskCancelledError, TaskFailedError, TaskStatus
 from examples import concurrency_integration_demo as integration
 from simulation.replay import replay
-from tests.report.commands import simulation
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPECIFICATION = ROOT.parent / "shared" / "design" / "concurrency-module.md"

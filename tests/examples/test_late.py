@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from examples.show_trace import spans_of
-from tests.report.commands import simulation
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "late-task.md"

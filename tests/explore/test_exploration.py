@@ -28,8 +28,8 @@ from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import TokenError, read_token, write_token
 from simulation.explore.world import told
 from simulation.scenario import ScenarioError
+from tests.cli.running import simulation
 from tests.explore import pools, scenarios
-from tests.report.commands import simulation
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
 from tools.mutants.catalogue import MUTANTS

@@ -17,7 +17,7 @@ from runtime.journal import JournalError
 from simulation import Exponential, Fails, Modelled, NothingLeftError, SimulatedWorkerPool
 from simulation.incidents import Slice, slice_journal
 from simulation.incidents.smaller import rounded
-from tests.report.commands import simulation
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 
