@@ -90,16 +90,19 @@ class Bench:
         """One of two sizes, by how rough the answer may be."""
         return quick if self.quick else full
 
-    def run(self, jobs: Sequence[Job], name: str, **config: Any) -> tuple[Path, dict[str, float]]:
+    def run(
+        self, jobs: Sequence[Job], name: str, *, phases: Sequence[int] = (), **config: Any
+    ) -> tuple[Path, dict[str, float]]:
         """Make a real run.
 
         Args:
             jobs: the tasks.
             name: of its journal.
+            phases: how many of them are submitted at once, as for ``make_run``.
             **config: fields of ``WorkerPoolConfig``.
         """
         path = self.folder / f"{name}.jsonl"
-        return path, make_run(self.machine, jobs, path, **config)
+        return path, make_run(self.machine, jobs, path, phases=phases, **config)
 
 
 def _predict(
@@ -144,18 +147,20 @@ def _makespans(
     workers: Sequence[int],
     make: Callable[[Random], Job],
     calibration: Any = None,
+    phases: Sequence[int] = (),
+    recorded: int = 4,
 ) -> Part:
     """Record a run, predict it under other numbers of workers, and make those runs."""
-    recorded, rows, errors = 4, [], []
+    rows, errors = [], []
     for number in range(rounds):
         draw = Random(bench.seed * 1_000 + number)
         jobs = [make(draw) for _ in range(tasks)]
         bench.say(f"{name}: round {number + 1} of {rounds}, recording")
-        journal, _ = bench.run(jobs, f"{name}-{number}", max_workers=recorded)
+        journal, _ = bench.run(jobs, f"{name}-{number}", phases=phases, max_workers=recorded)
         for count in workers:
             answer = _predict(str(journal), {"max_workers": count}, 1, 0, calibration)
             bench.say(f"{name}: round {number + 1} of {rounds}, {count} workers")
-            _, real = bench.run(jobs, f"{name}-{number}-{count}", max_workers=count)
+            _, real = bench.run(jobs, f"{name}-{number}-{count}", phases=phases, max_workers=count)
             predicted, really = answer["variant"]["makespan_seconds"][0], real["makespan_seconds"]
             error = predicted / really - 1
             errors.append((abs(error), count, error))
@@ -216,6 +221,32 @@ def waiting(bench: Bench) -> Part:
     )
 
 
+def phased(bench: Bench) -> Part:
+    """Tasks that wait, in phases of which each waits for the one before."""
+    mean = 0.1
+
+    def make(draw: Random) -> Job:
+        return Job((waits(draw, mean, "even"),))
+
+    rounds = bench.of(4, 1)
+    phases = bench.of((80, 60, 30, 10), (30, 20, 10))
+    told = ", ".join(map(str, phases))
+    return _makespans(
+        bench,
+        f"An orchestrator's phases of {told} tasks that wait {mean * 1000:.0f} ms on average, "
+        f"each submitted when the one before has ended, are recorded with 16 workers, then run "
+        f"with others.",
+        "phased",
+        (1.0, 3.0),
+        rounds,
+        sum(phases),
+        bench.of((2, 4, 8, 32), (4, 32)),
+        make,
+        phases=phases,
+        recorded=16,
+    )
+
+
 def mixed(bench: Bench) -> Part:
     """Tasks that compute for 30% of their time and wait for the rest."""
     mean, share = 0.1, 0.3
@@ -266,7 +297,7 @@ def retries(bench: Bench) -> Part:
     """Success rates where retries and timeouts change."""
     mean, failing, tasks = 0.04, 0.2, bench.of(300, 100)
     recordings = bench.of(48, 4)
-    base = {
+    base: dict[str, Any] = {
         "max_workers": 32,
         "max_retries": 1,
         "task_timeout_seconds": 0.1,
@@ -348,7 +379,7 @@ def retries(bench: Bench) -> Part:
 def coverage(bench: Bench) -> Part:
     """How often a 95% interval holds the next real run."""
     runs, tasks, mean, failing = bench.of(201, 13), bench.of(150, 80), 0.02, 0.1
-    settings = [
+    settings: list[dict[str, Any]] = [
         {"max_workers": 8, "max_retries": 2, "backoff_base_seconds": 0.01},
         {"max_workers": 16, "max_retries": 1, "backoff_base_seconds": 0.01},
     ]
@@ -549,5 +580,5 @@ def _sweep_speed(bench: Bench, path: Path) -> Figure:
 
 #: The parts in the order in which they run.
 PARTS: Final[dict[str, Callable[[Bench], Part]]] = {
-    one.__name__: one for one in (waiting, mixed, retries, coverage, speed)
+    one.__name__: one for one in (waiting, phased, mixed, retries, coverage, speed)
 }

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,11 @@ class Machine:
 
 
 def make_run(
-    machine: Machine, jobs: Sequence[Callable[[], Any]], journal: Path, **config: Any
+    machine: Machine,
+    jobs: Sequence[Callable[[], Any]],
+    journal: Path,
+    phases: Sequence[int] = (),
+    **config: Any,
 ) -> dict[str, float]:
     """Run jobs on real threads.
 
@@ -124,6 +129,7 @@ def make_run(
         machine: on which.
         jobs: the tasks, submitted all at once.
         journal: where to record it.
+        phases: how many of them are submitted at once; what is left when those have ended.
         **config: fields of ``WorkerPoolConfig``.
 
     Returns:
@@ -131,7 +137,9 @@ def make_run(
     """
     settings = WorkerPoolConfig(enable_instrumentation=False, **config)
     with machine.first(), WorkerPool(settings, journal=journal) as pool:
-        for number, job in enumerate(jobs, 1):
-            pool.submit_task(f"Q{number:04d}", job)
-        pool.wait_for_all()
+        left = deque(enumerate(jobs, 1))
+        for count in (*phases, len(jobs)):
+            for number, job in [left.popleft() for _ in range(min(count, len(left)))]:
+                pool.submit_task(f"Q{number:04d}", job)
+            pool.wait_for_all()
     return measure(read_recording(read_journal(journal)).run)

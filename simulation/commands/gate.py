@@ -34,6 +34,7 @@ _CODES = {"meets": FINE, "falls short": FAILED, "cannot tell": REFUSED, "broken"
     required=True,
     help="What every run must meet, with <, <=, > or >=; quote it. May be given more than once.",
 )
+@options.arrivals
 @options.judged
 @options.met
 @options.as_json
@@ -42,7 +43,7 @@ def gate(
     changes: dict[str, Any],
     require: Sequence[str],
     as_json: bool,
-    **asked: Unpack[options.JudgedAndMet],
+    **asked: Unpack[options.Predicted],
 ) -> int:
     """Hold a changed setting against every journal (*.jsonl) in DIR, for a project's CI.
 

@@ -92,10 +92,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON documen
 seed = seeded("Seed of the first run; the others count up.")
 arrivals = click.option(
     "--arrivals",
-    default="recorded",
+    default="auto",
     show_default=True,
     metavar="HOW",
-    help="When tasks come: recorded; closed, the next when one ends; scaled=F, F times as fast.",
+    help="When tasks come: auto, after ends where they did so then; recorded, at their instants; "
+    "closed, the next when one ends; scaled=F, F times as fast.",
 )
 runs = click.option(
     "--runs",

@@ -41,7 +41,7 @@ def replay(journal: str, check: bool, as_json: bool, **asked: Unpack[_Asked]) ->
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if asked["changes"] or asked["arrivals"] != "recorded" or asked["backends"]:
+    if asked["changes"] or asked["arrivals"] not in ("auto", "recorded") or asked["backends"]:
         if check:
             raise click.UsageError("--check: goes with an exact replay, without --set")
         return _what_if(journal, as_json=as_json, **asked)
@@ -93,6 +93,7 @@ def _what_if(journal: str, *, as_json: bool, changes: dict[str, Any], **asked: A
                 "span": answer.span,
                 "contention": answer.contention,
                 "backends": answer.backends,
+                "arrivals": answer.coming,
             }
         )
     else:

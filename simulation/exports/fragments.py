@@ -14,6 +14,7 @@ from simulation.statistics.intervals import Interval
 from simulation.timeline.attempts import KINDS, Timeline
 from simulation.timeline.lateness import Link, Split, slowest
 from simulation.timeline.sentences import about_chain, duration, why_late
+from simulation.whatif.answer import WhatIf
 from simulation.whatif.timed import TimedRun, recorded_measures
 
 __all__ = [
@@ -55,12 +56,18 @@ def words(runs: Sequence[TimedRun], chain: Sequence[Link], refusal: str) -> str:
                 f"<p>Simulated again under its own setting, the run takes "
                 f"{fidelity.simulated_makespan_seconds:,.3f} s; recorded it took "
                 f"{fidelity.recorded_makespan_seconds:,.3f} s: an error of "
-                f"<strong>{fidelity.makespan_error:+.2%}</strong>.</p>"
+                f"<strong>{fidelity.makespan_error:+.2%}</strong>.{_coming(answer)}</p>"
             )
         else:
             late = " ".join(why_late(run.timeline, slowest(run.timeline)[0], run.splitter))
             said.append(f"<p><strong>{escape(run.name)}</strong>: {escape(late)}</p>")
     return "\n".join(said)
+
+
+def _coming(answer: WhatIf) -> str:
+    """How tasks come in each simulated run."""
+    why = answer.coming.why if answer.coming is not None else ""
+    return f" In simulated runs {escape(why)}." if why else ""
 
 
 def late_table(run: TimedRun) -> str:
@@ -240,7 +247,8 @@ def _what(link: Link) -> str:
         "held": f"attempt {link.attempt}, abandoned, kept worker {link.slot + 1}",
         "backoff": f"backoff before attempt {link.attempt}",
         "queue": "waited for a worker",
-        "before": "until its first task was submitted",
+        "think": "after that, until it was submitted",
+        "before": "until it was submitted",
     }[link.kind]
 
 

@@ -28,6 +28,7 @@ from runtime.journal import Journal
 from simulation.clock import Arrival
 from simulation.machine.machine import Machine
 from simulation.models import Behaviour, Fails
+from simulation.recording.following import Following
 from simulation.recording.outages import Outage, Ran, find_outages
 from simulation.replay import parts_of
 from simulation.simulate import HEEDED, Run
@@ -67,6 +68,7 @@ class Recording:
             long as it took.
         cpu_share: how much of its duration an attempt computes that is drawn, by group.
         draws: the pools that are drawn from, once they were made.
+        following: whether submissions follow ends, once that was judged.
     """
 
     settings: CoreSettings
@@ -92,6 +94,7 @@ class Recording:
     machine: Machine | None = None
     cpu_share: dict[str, float] = field(default_factory=dict)
     draws: Any = field(default=None, init=False, repr=False, compare=False)
+    following: Following | None = field(default=None, init=False, repr=False, compare=False)
 
 
 def read_recording(journal: Journal) -> Recording:

@@ -39,6 +39,9 @@ def show_gate(console: Console, answer: Gate) -> None:
             rows.add_row(Text(name), *_row(required))
             name = ""
     console.print(rows)
+    for why, paths in _comings(answer).items():
+        everywhere = len(paths) == len(answer.journals)
+        say(console, why if everywhere else f"{', '.join(paths)}: {why}")
     for held in answer.journals:
         if held.reason is not None:
             say(console, f"{held.path}: {held.state}: {held.reason}")
@@ -51,6 +54,15 @@ def show_gate(console: Console, answer: Gate) -> None:
         "their mean, where something had to be drawn",
         "dim",
     )
+
+
+def _comings(answer: Gate) -> dict[str, list[str]]:
+    """How tasks come, and in which journals."""
+    found: dict[str, list[str]] = {}
+    for held in answer.journals:
+        if held.coming is not None:
+            found.setdefault(held.coming.why, []).append(held.path)
+    return found
 
 
 def _row(required: Requirement) -> list[Text | str]:

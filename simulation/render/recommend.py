@@ -35,6 +35,8 @@ def show_recommendation(console: Console, answer: Recommendation) -> None:
     """
     if answer.fidelity is not None:
         say(console, fidelity_line(answer.fidelity))
+    if answer.coming is not None:
+        say(console, answer.coming.why)
     measures = list(dict.fromkeys(parse_target(target).measure for target in answer.targets))
     names = list(answer.tried[0].changes)
     tried = table(*(field_head(name) for name in names))

@@ -40,6 +40,8 @@ def show_sweep(console: Console, answer: Sweep) -> None:
     """
     if answer.fidelity is not None:
         say(console, fidelity_line(answer.fidelity))
+    if answer.coming is not None:
+        say(console, answer.coming.why)
     names = list(answer.cells[0].changes)
     shown = [name for name in _SHOWN if name != answer.best]
     if len(names) > _OWN_COLUMNS:

@@ -25,6 +25,8 @@ _MEANING: Final = (
 def show_what_if(console: Console, answer: WhatIf) -> None:
     """Show a what-if, its fidelity first."""
     _say(console, _fidelity_text(answer.fidelity), style=None)
+    if answer.coming is not None:
+        _say(console, answer.coming.why, style=None)
     changes = ", ".join(
         [f"{name}={value}" for name, value in answer.changes.items()]
         + [f"backend {name}" for name in answer.backends]

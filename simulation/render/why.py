@@ -46,6 +46,7 @@ def describe(
         "run": run.name,
         "changes": changes,
         "fidelity": None if run.answer is None else run.answer.fidelity,
+        "arrivals": None if run.answer is None else run.answer.coming,
         "why": " ".join(why_late(timeline, asked, run.splitter)),
         "task": _task(run, asked, prefix),
         "critical": {
@@ -103,6 +104,7 @@ def show_why(console: Console, told: Mapping[str, Any], count: int) -> None:
     if told["fidelity"] is not None:
         error = told["fidelity"].makespan_error
         say(f"one simulated run under {told['run']}; the unchanged setting errs by {error:+.2%}")
+        say(told["arrivals"].why)
     say(told["why"], "bold")
     console.print()
     tasks = told["tasks"]
@@ -162,4 +164,6 @@ def _link(link: Mapping[str, Any]) -> str:
         return f"{at}{who}, backoff before attempt {link['attempt']}"
     if link["kind"] == "queue":
         return f"{at}{who} waited for a worker"
-    return f"{at}until its first task was submitted"
+    if link["kind"] == "think":
+        return f"{at}after that, until {who} was submitted"
+    return f"{at}until {who} was submitted"

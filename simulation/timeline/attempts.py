@@ -128,6 +128,7 @@ class TaskTime(msgspec.Struct):
         outcome: how it ended, ``running`` where it did not.
         reason: why it ended so.
         last_ready_at_ns: since when it waited for a worker at its end, ``None`` if it did not.
+        parent: the task that submitted it, 0 where it came from outside.
     """
 
     number: int
@@ -140,6 +141,7 @@ class TaskTime(msgspec.Struct):
     outcome: str = "running"
     reason: str = ""
     last_ready_at_ns: int | None = None
+    parent: int = 0
 
     @property
     def took_ns(self) -> int:
@@ -183,6 +185,7 @@ class Timeline:
         tasks: its tasks, by number.
         attempts: its attempts, in the order of their starts.
         last_ns: the last instant that is known.
+        followers: tasks whose submission followed the end of others, by number.
         sizes: how many workers there were when.
     """
 
@@ -190,6 +193,7 @@ class Timeline:
     tasks: dict[int, TaskTime] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     last_ns: int = 0
+    followers: frozenset[int] = frozenset()
     sizes: Sizes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -232,7 +236,6 @@ def read_timeline(settings: CoreSettings, steps: Iterable[Step]) -> Timeline:
 
     Example:
         >>> from simulation.simulate import simulate
-    from simulation.sizes import Sizes
         >>> from simulation.workload import Batch, Modelled, SyntheticWorkload
         >>> work = SyntheticWorkload([Batch(2, Modelled(duration=3.0))])
         >>> settings = CoreSettings(max_workers=1)
@@ -272,7 +275,7 @@ class _Reader:
 
     def _submitted(self, at_ns: int, spec: TaskSubmitted) -> None:
         self._timeline.tasks[spec.task] = TaskTime(
-            spec.task, spec.name, spec.group, spec.priority, at_ns, []
+            spec.task, spec.name, spec.group, spec.priority, at_ns, [], parent=spec.parent
         )
 
     def _came_home(self, at_ns: int, done: AttemptSucceeded | AttemptFailed) -> None:

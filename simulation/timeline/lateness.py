@@ -13,8 +13,10 @@ bounds can be told:
 
 **The critical chain.** Work is conserved: no worker is free while a task is ready. So an attempt
 that waited for a worker starts in the instant in which another one frees it, and one that did not
-wait starts when its task's backoff ends, or when its task comes. Followed back from the last end,
-that gives a chain of stretches without a gap; none of what lies beside it has delayed the end.
+wait starts when its task's backoff ends, or when its task comes. A task that another one submitted
+comes when that one's attempt has got so far; one whose submission followed an end, a think time
+after it (``simulation.recording.following``). Followed back from the last end, that gives a chain
+of stretches without a gap; none of what lies beside it has delayed the end.
 (Graham, 'Bounds on multiprocessing timing anomalies', SIAM J. Appl. Math. 17, 1969, makes his bound
 from the same chain.)
 """
@@ -208,20 +210,21 @@ def busy_with(timeline: Timeline, from_ns: int, to_ns: int) -> dict[str, int]:
     return dict(spent)
 
 
-#: What a stretch of the critical chain is spent on. ``before``: until the chain's first task came.
-LinkKind = Literal["before", "running", "held", "backoff", "queue"]
+#: What a stretch of the critical chain is spent on. ``before``: until a task came, from the run's
+#: first instant on; ``think``: the same, from the end that its submission followed.
+LinkKind = Literal["before", "think", "running", "held", "backoff", "queue"]
 
 
 class Link(msgspec.Struct, frozen=True):
     """A stretch of the chain that a run's end hung on.
 
     Args:
-        kind: ``before`` the chain's first task came; ``running``; ``held`` by an abandoned attempt
-            whose worker was not replaced; ``backoff``; ``queue`` where a task ended while it
-            waited for a worker.
+        kind: ``before`` the chain's first task came; ``think`` from an end to the submission that
+            followed it; ``running``; ``held`` by an abandoned attempt whose worker was not
+            replaced; ``backoff``; ``queue`` where a task ended while it waited for a worker.
         from_ns: its first instant.
         to_ns: its end.
-        task: the task concerned, 0 for ``before``.
+        task: the task concerned; of ``before`` and ``think`` the one that came.
         attempt: the attempt concerned, 0 where none is.
         slot: its worker, -1 where none is.
     """
@@ -246,21 +249,46 @@ def critical_chain(timeline: Timeline) -> list[Link]:
     if not timeline.tasks:
         return []
     last = max(timeline.tasks.values(), key=lambda task: (task.ended_at_ns, -task.number))
-    releases = _Releases(timeline)
+    releases, causes = _Releases(timeline), _Causes(timeline)
     chain: list[Link] = []
-    at_ns = last.ended_at_ns
-    task = last
-    attempt = last.attempts[-1] if last.attempts else None
-    if attempt is None or attempt.end_at_ns < at_ns:  # it ended while it waited
-        at_ns, attempt = _wait_at_the_end(chain, last, attempt)
-    while attempt is not None:
+    task: TaskTime | None = last
+    attempt: Attempt | None = None
+    while task is not None:
+        if attempt is None:
+            at_ns = task.ended_at_ns
+            attempt = task.attempts[-1] if task.attempts else None
+            if attempt is None or attempt.end_at_ns < at_ns:  # it ended while it waited
+                at_ns, attempt = _wait_at_the_end(chain, task, attempt)
+        if attempt is not None:
+            at_ns, attempt = _through_attempts(chain, timeline, releases, attempt, at_ns)
+            task = timeline.tasks[attempt.task]
+        if at_ns > task.submitted_at_ns:  # nothing known held it up: a worker was free all the time
+            chain.append(Link("queue", task.submitted_at_ns, at_ns, task.number, 1))
+            at_ns = task.submitted_at_ns
+        came = task
+        task, attempt = causes.of(came)
+        if attempt is not None:  # its parent's
+            end_ns = min(attempt.end_at_ns, at_ns)
+            chain.append(Link("think", end_ns, at_ns, came.number))
+            at_ns = end_ns
+        elif task is not None:
+            chain.append(Link("think", task.ended_at_ns, at_ns, came.number))
+        elif at_ns > timeline.first_ns:
+            chain.append(Link("before", timeline.first_ns, at_ns, came.number))
+    chain.reverse()
+    return [link for link in chain if link.to_ns > link.from_ns]
+
+
+def _through_attempts(
+    chain: list[Link], timeline: Timeline, releases: _Releases, attempt: Attempt, at_ns: int
+) -> tuple[int, Attempt]:
+    """Back from an attempt to one that waited for nothing but its task, and when that started."""
+    while True:
         task = timeline.tasks[attempt.task]
         number, slot = attempt.number, attempt.slot
-        if attempt.end_at_ns < at_ns:
-            chain.append(Link("held", attempt.end_at_ns, at_ns, task.number, number, slot))
-        chain.append(
-            Link("running", attempt.start_at_ns, attempt.end_at_ns, task.number, number, slot)
-        )
+        end_ns = min(attempt.end_at_ns, at_ns)  # up to where it submitted the next
+        chain.append(Link("held", end_ns, at_ns, task.number, number, slot))
+        chain.append(Link("running", attempt.start_at_ns, end_ns, task.number, number, slot))
         at_ns = attempt.start_at_ns
         freed_by = releases.before(attempt) if attempt.ready_at_ns < at_ns else None
         if freed_by is not None:
@@ -269,14 +297,7 @@ def critical_chain(timeline: Timeline) -> list[Link]:
             at_ns = _backoff(chain, task, number, at_ns)
             attempt = task.attempts[number - 2]
         else:
-            break
-    if at_ns > task.submitted_at_ns:  # nothing known held it up: a worker was free all the time
-        chain.append(Link("queue", task.submitted_at_ns, at_ns, task.number, 1))
-        at_ns = task.submitted_at_ns
-    if at_ns > timeline.first_ns:
-        chain.append(Link("before", timeline.first_ns, at_ns))
-    chain.reverse()
-    return [link for link in chain if link.to_ns > link.from_ns]
+            return at_ns, attempt
 
 
 def _backoff(chain: list[Link], task: TaskTime, number: int, at_ns: int) -> int:
@@ -322,3 +343,31 @@ class _Releases:
                 return found
             index -= 1
         return None
+
+
+class _Causes:
+    """What led to a submission."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._tasks = timeline.tasks
+        self._followers = sorted(timeline.followers)
+        self._ended = sorted(timeline.tasks.values(), key=lambda task: task.ended_at_ns)
+
+    def of(self, came: TaskTime) -> tuple[TaskTime | None, Attempt | None]:
+        """The task that led to another one's submission: the parent with the attempt that submitted
+        it, or the last that had ended where that was waited for; nothing where neither is known.
+        """
+        parent = self._tasks.get(came.parent)
+        if parent is not None:
+            begun = [one for one in parent.attempts if one.start_at_ns <= came.submitted_at_ns]
+            return (parent, begun[-1]) if begun else (None, None)
+        place = bisect_right(self._followers, came.number) - 1
+        if place < 0:
+            return None, None
+        # the rest of a batch comes with the first of it, and that one waited
+        first = self._tasks.get(self._followers[place], came)
+        at = bisect_right(self._ended, first.submitted_at_ns, key=lambda task: task.ended_at_ns)
+        for ended in reversed(self._ended[:at]):
+            if ended.number < first.number and ended.outcome != "running":
+                return ended, None
+        return None, None

@@ -229,7 +229,10 @@ def about_chain(timeline: Timeline, chain: list[Link]) -> str:
         "held": "workers that abandoned attempts still held",
         "backoff": "backoff",
         "queue": "its last task's wait for a worker that it never got",
-        "before": "before its first task was submitted",
+        "think": "between an end and the submission that followed it",
+        "before": f"before {timeline.tasks[chain[0].task].title} was submitted"
+        if chain[0].task
+        else "",
     }
     parts = [
         f"{duration(ns)} {said[kind]}"

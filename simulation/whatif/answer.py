@@ -8,6 +8,7 @@ from typing import Any
 
 from simulation.statistics.intervals import Interval
 from simulation.statistics.paired import Difference
+from simulation.whatif.coming import Coming
 from simulation.whatif.contention import Contention
 
 __all__ = ["DishonestError", "Fidelity", "WhatIf"]
@@ -82,6 +83,7 @@ class WhatIf:
             as it can and where it never does, the smaller first; measures that differ only.
         contention: what was done about the CPU that attempts share.
         backends: the declared backends that attempts call in the changed setting.
+        coming: how tasks come in the changed setting, and why.
     """
 
     fidelity: Fidelity
@@ -99,3 +101,4 @@ class WhatIf:
     span: dict[str, tuple[float, float]] = field(default_factory=dict)
     contention: Contention = field(default_factory=lambda: Contention("unmeasured"))
     backends: tuple[str, ...] = ()
+    coming: Coming | None = None

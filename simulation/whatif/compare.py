@@ -10,6 +10,7 @@ from typing import TypeVar
 from simulation.statistics import Difference, Interval, intervals, paired, student
 from simulation.statistics.intervals import LEVEL
 from simulation.statistics.prediction import next_difference, next_value
+from simulation.whatif.coming import doubt_about
 from simulation.whatif.measures import ALL_MEASURES
 from simulation.whatif.predict import differences, summarise
 from simulation.whatif.replication import Pair, Side
@@ -136,6 +137,9 @@ def refusal(work: Work, runs: Runs) -> str | None:
         )
     if unfinished:
         return f"up to {unfinished} tasks never end: their attempts hold the workers for ever"
+    first = runs.recorded[0]
+    if first.following is not None:
+        return doubt_about(first.never.measures, first.following.measures)
     return None
 
 

@@ -14,9 +14,11 @@ from typing import Any, Final, Literal
 from runtime.journal import JournalError
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
+from simulation.recording.arrivals import AUTO, Arrivals, parse_arrivals
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.coming import Coming
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
 from simulation.whatif.runs import Trial, changed_trial, run_all
@@ -66,6 +68,7 @@ class Held:
         fidelity: how well its unchanged setting is reproduced.
         runs: replications; 1 where nothing is random.
         reason: why it cannot tell, or is broken.
+        coming: how its tasks come, and why.
     """
 
     path: str
@@ -74,6 +77,7 @@ class Held:
     fidelity: Fidelity | None
     runs: int
     reason: str | None
+    coming: Coming | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def gate(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    arrivals: Arrivals | str = AUTO,
     calibration: Calibration | None = None,
     backends: Sequence[Backend] | str | Path = (),
 ) -> Gate:
@@ -148,6 +153,7 @@ def gate(
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the journals done and their number.
+        arrivals: when tasks come, as for ``what_if``.
         calibration: what the journals' machine costs, as for ``what_if``.
         backends: what the journals' attempts call, as for ``what_if``.
 
@@ -161,11 +167,13 @@ def gate(
     """
     targets = parse_targets(require)
     check_runs(runs, seed)
+    if isinstance(arrivals, str):
+        arrivals = parse_arrivals(arrivals)
     changed = dict(changes or {})
     check_names(changed)
     paths = journals_in(folder)
     held = []
-    met = _Met(calibration, backends)
+    met = _Met(calibration, backends, arrivals)
     for done, path in enumerate(paths):
         if progress is not None:
             progress(done, len(paths))
@@ -189,6 +197,7 @@ def gate(
 class _Met:
     calibration: Calibration | None
     backends: Sequence[Backend] | str | Path
+    arrivals: Arrivals
 
 
 def _hold(
@@ -208,6 +217,7 @@ def _hold(
             path,
             calibration=met.calibration,
             backends=met.backends,
+            arrivals=met.arrivals,
             workers=workers if isinstance(workers, int) else 1,  # what is none is told later
             force=force,
         )
@@ -225,7 +235,7 @@ def _hold(
         )[0]
         recorded = intervals([one.never.measures for one in unchanged.recorded])
     if found.refused is not None and not force:
-        return Held(str(path), "cannot tell", [], work.fidelity, count, found.refused)
+        return Held(str(path), "cannot tell", [], work.fidelity, count, found.refused, work.coming)
     requirements = [_required(target, recorded, found.outcome) for target in targets]
     verdicts = {one.verdict for one in requirements}
     unclear = [one for one in requirements if one.verdict == "unclear"]
@@ -240,7 +250,7 @@ def _hold(
             f"{first.target}: {first.changed.low:.6g} to {first.changed.high:.6g} reaches over the "
             f"bound after {count} runs"
         )
-    return Held(str(path), state, requirements, work.fidelity, count, reason)
+    return Held(str(path), state, requirements, work.fidelity, count, reason, work.coming)
 
 
 def _without(path: Path, error: Exception) -> str:

@@ -26,14 +26,15 @@ from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration, read_calibration
 from simulation.machine.machine import Machine
 from simulation.outcome import MEASURES
-from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
+from simulation.recording.arrivals import AUTO, RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
 from simulation.simulate import simulate
 from simulation.statistics.prediction import least_replications
 from simulation.statistics.stopping import Precision, enough
-from simulation.whatif.answer import WhatIf
+from simulation.whatif.answer import DishonestError, WhatIf
+from simulation.whatif.coming import coming_of, doubt_about, doubted
 from simulation.whatif.contention import backends_of, meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import (
@@ -69,7 +70,7 @@ def what_if(
     seed: int = 0,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    arrivals: Arrivals | str = RECORDED,
+    arrivals: Arrivals | str = AUTO,
     calibration: Calibration | str | Path | None = None,
     backends: Sequence[Backend] | str | Path = (),
     **changes: Any,
@@ -83,7 +84,8 @@ def what_if(
         seed: the first replication's seed; the others count up from it.
         force: whether to answer also where the answer would not be honest.
         progress: called with the replications done and their number.
-        arrivals: when tasks come: ``recorded``, ``closed`` (the next is submitted when one ends),
+        arrivals: when tasks come: ``auto`` (as the recording shows that they came), ``recorded``
+            (at their instants, whatever happens), ``closed`` (the next is submitted when one ends),
             or ``scaled=F`` (F times as fast).
         calibration: what the machine costs, or the file that says so, from the command
             ``calibrate``; nothing without it.
@@ -131,7 +133,7 @@ def what_if(
         baseline=summarise([pair.baseline for pair in recorded], _of(following, "baseline"), tasks),
         variant=summarise(variants, _of(following, "variant"), tasks),
         difference=differences(recorded, following, tasks),
-        changes=changes if arrivals == RECORDED else {**changes, "arrivals": str(arrivals)},
+        changes=changes if arrivals in (AUTO, RECORDED) else {**changes, "arrivals": str(arrivals)},
         runs=max(len(recorded), len(following)),
         seed=seed,
         drawn_attempts=sum(side.drawn for side in variants) / len(variants),
@@ -142,11 +144,18 @@ def what_if(
         + notes_on_meeting(met.contention, declared),
         contention=met.contention,
         backends=tuple(backend.name for backend in declared),
+        coming=coming_of(recording, arrivals),
     )
     if answer.unknown_attempts:
         answer = _spanned(answer, recorded, following, tasks)
     if not force:
         refuse_dishonest(recording, unchanged, variants, answer)
+        other = doubted(recording, asked.arrivals)
+        if other is not None:
+            there = recorded_side(recording, settings, seed, other, machine=asked.machine)
+            reason = doubt_about(variants[0].measures, there.measures)
+            if reason is not None:
+                raise DishonestError(reason, answer)
     return answer
 
 
@@ -184,7 +193,7 @@ def variant(
     journal: Journal,
     changes: Mapping[str, Any],
     seed: int = 0,
-    arrivals: Arrivals = RECORDED,
+    arrivals: Arrivals = AUTO,
     *,
     calibration: Calibration | None = None,
     backends: Sequence[Backend] | str | Path = (),

@@ -23,10 +23,11 @@ from typing import Any, Final
 from runtime.journal import Journal
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
-from simulation.recording.arrivals import RECORDED, Arrivals
+from simulation.recording.arrivals import AUTO, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Interval, estimable
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.coming import Coming
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
@@ -85,6 +86,7 @@ class Recommendation:
         seed: the first seed of the search.
         fresh_seed: the first seed of the confirmation.
         notes: what to bear in mind about the answer, each a sentence.
+        coming: how a journal's tasks come, and why; ``None`` for a scenario.
     """
 
     work: dict[str, str]
@@ -100,6 +102,7 @@ class Recommendation:
     seed: int
     fresh_seed: int
     notes: list[str]
+    coming: Coming | None = None
 
 
 def recommend(
@@ -115,7 +118,7 @@ def recommend(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
-    arrivals: Arrivals | str = RECORDED,
+    arrivals: Arrivals | str = AUTO,
     calibration: Calibration | None = None,
     backends: Sequence[Backend] | str | Path = (),
 ) -> Recommendation:
@@ -207,6 +210,7 @@ def recommend(
         seed=seed,
         fresh_seed=fresh,
         notes=opened.notes,
+        coming=opened.coming,
     )
     if confirmed is None and refused and not force:
         raise DishonestError(

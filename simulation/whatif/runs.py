@@ -18,6 +18,7 @@ from simulation.outcome import measure
 from simulation.recording.workload import Beyond
 from simulation.simulate import simulate
 from simulation.statistics.prediction import least_replications
+from simulation.whatif.coming import doubted
 from simulation.whatif.nextrun import Luck
 from simulation.whatif.parallel import Workers
 from simulation.whatif.predict import DEFAULT_RUNS
@@ -77,10 +78,13 @@ class Ends(msgspec.Struct, frozen=True):
     Args:
         never: where an attempt never ends of which nobody saw the end.
         soonest: where it ends as soon as it can; the same where there is none such.
+        following: with submissions that follow ends, where the recording does not tell whether
+            they do, of the recorded tasks.
     """
 
     never: Side
     soonest: Side
+    following: Side | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ def _of_journal_run(work: Work, trial: Trial, luck: Luck | None, seed: int) -> E
     if not trial.resizes:
         arrivals = replace(arrivals, resizes=False)
     machine = None if trial.unchanged else work.machine
+    assert work.recording is not None
 
     def side(beyond: Beyond) -> Side:
         assert work.recording is not None
@@ -169,7 +174,11 @@ def _of_journal_run(work: Work, trial: Trial, luck: Luck | None, seed: int) -> E
         return _amplified(found)
 
     never = side("never")
-    return Ends(never, side("shortest") if never.unknown else never)
+    other = doubted(work.recording, arrivals) if luck is None and not trial.unchanged else None
+    following = None
+    if other is not None:
+        following = recorded_side(work.recording, trial.settings, seed, other, machine=machine)
+    return Ends(never, side("shortest") if never.unknown else never, following)
 
 
 def _amplified(side: Side) -> Side:

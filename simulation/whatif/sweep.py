@@ -17,10 +17,11 @@ from typing import Any, Final
 from runtime.journal import Journal
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
-from simulation.recording.arrivals import RECORDED, Arrivals
+from simulation.recording.arrivals import AUTO, Arrivals
 from simulation.scenario import Scenario
 from simulation.statistics import Difference, Interval, holm
 from simulation.whatif.answer import DishonestError, Fidelity
+from simulation.whatif.coming import Coming
 from simulation.whatif.compare import difference_of, outcome_of, refusal
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import BETTER_HIGH, check_measure, check_runs
@@ -101,6 +102,7 @@ class Sweep:
         random: whether another seed would have given another answer.
         comparisons: how many p-values were adjusted together.
         notes: what to bear in mind about the answer, each a sentence.
+        coming: how a journal's tasks come, and why; ``None`` for a scenario.
     """
 
     work: dict[str, str]
@@ -116,6 +118,7 @@ class Sweep:
     random: bool
     comparisons: int
     notes: list[str]
+    coming: Coming | None = None
 
 
 def sweep(
@@ -130,7 +133,7 @@ def sweep(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
-    arrivals: Arrivals | str = RECORDED,
+    arrivals: Arrivals | str = AUTO,
     calibration: Calibration | None = None,
     backends: Sequence[Backend] | str | Path = (),
 ) -> Sweep:
@@ -237,6 +240,7 @@ def sweep(
         random=random,
         comparisons=sum(p_value is not None for p_value, _, _ in compared),
         notes=opened.notes,
+        coming=opened.coming,
     )
     refused = [reason for reason in refusals if reason is not None]
     if refused and not force:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from runtime.core import CoreSettings
-from runtime.core.records import AbandonAttempt, FinishTask
+from runtime.core.records import AbandonAttempt, FinishTask, TaskSubmitted
 from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
 from simulation.outcome import measure
+from simulation.recording.following import following_of
 from simulation.recording.read import read_recording
 from simulation.simulate import Run
 from simulation.sizes import Sizes
@@ -70,6 +71,7 @@ def recorded_run(journal: Journal, name: str = "recorded") -> TimedRun:
     """
     steps = ((record.at, record.stimulus, record.instructions) for record in journal.records)
     timeline = read_timeline(journal.header.settings, steps)
+    timeline.followers = _followers(journal)
     return TimedRun(name, timeline, Splitter(timeline, _at_once(journal)))
 
 
@@ -100,6 +102,7 @@ def simulated_run(
     """
     answer = what_if(journal, runs=runs, **asked, **changes)
     timeline = read_timeline(*changed_run(journal, changes, **asked))
+    timeline.followers = _followers(journal)
     return TimedRun(name, timeline, Splitter(timeline, _at_once(journal)), answer)
 
 
@@ -137,6 +140,7 @@ def unchanged_run(journal: Journal, name: str, answer: WhatIf, **asked: Unpack[A
     given = backends_of(read_recording(journal), asked.get("backends", ()))
     asked["backends"] = tuple(backend for backend in given if backend.recorded)
     timeline = read_timeline(*changed_run(journal, {}, **asked))
+    timeline.followers = _followers(journal)
     own = replace(answer, variant=answer.baseline, difference={}, changes={}, backends=())
     return TimedRun(name, timeline, Splitter(timeline, _at_once(journal)), own)
 
@@ -158,6 +162,13 @@ def recorded_measures(journal: Journal) -> dict[str, Interval]:
             elif isinstance(instruction, AbandonAttempt):
                 run.timeouts += instruction.outcome == "timeout"
     return intervals([measure(run)])
+
+
+def _followers(journal: Journal) -> frozenset[int]:
+    """The tasks whose submission followed the end of others, in the recording and after it."""
+    recording = read_recording(journal)
+    came = [recording.arrivals[index][1] for index in following_of(recording).leaders]
+    return frozenset(part.task for part in came if isinstance(part, TaskSubmitted))
 
 
 def _at_once(journal: Journal) -> int:

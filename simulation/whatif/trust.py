@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from itertools import pairwise
 from typing import Final
 
-from runtime.core.records import AbortRequested, ResizeRequested, TaskSubmitted
+from runtime.core.records import AbortRequested, ResizeRequested
 from simulation.outcome import measure
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.draws import FEWEST
+from simulation.recording.following import following_of
 from simulation.recording.outages import Outage
 from simulation.recording.read import Recording
 from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
@@ -24,10 +23,6 @@ LARGEST_ERROR: Final = 0.10
 #: makespan, and of the success rate.
 WIDEST_MAKESPAN: Final = 0.10
 WIDEST_RATE: Final = 0.05
-#: A task that is submitted so soon after another has ended may have been submitted because of it.
-_SOON_NS: Final = 1_000_000
-#: Standard deviations by which such submissions must exceed what chance gives.
-_FAR_FROM_CHANCE: Final = 5.0
 
 
 def fidelity_of(recording: Recording, unchanged: Side) -> Fidelity:
@@ -162,32 +157,24 @@ def notes_on(recording: Recording, variant: Side, arrivals: Arrivals = RECORDED)
             f"{variant.assumed} retries were drawn as if their failure had no cause that lasts: "
             f"the recording has fewer than {FEWEST} retries of their group to tell"
         )
-    if arrivals.kind != "recorded":
-        notes.append(
-            "tasks come when others end, as they did in the recording"
-            if arrivals.kind == "closed"
-            else f"tasks come {arrivals.factor:g} times as fast; the figures of the recorded "
-            f"setting are with arrivals as recorded"
-        )
+    judged = following_of(recording)
     stops = sum(isinstance(part, AbortRequested) for _, part in recording.arrivals)
-    if stops and arrivals.kind == "recorded":
-        notes.append(
+    if arrivals.kind == "auto":
+        stops -= len(judged.idle_aborts)  # they are left out
+    if stops and (arrivals.kind == "recorded" or (arrivals.kind == "auto" and not judged.leaders)):
+        text = (
             f"an abort stays at its recorded instant ({stops} in the recording): where something "
             f"that happened was the reason for it, another setting would move it"
         )
+        more = variant.measures["cancelled"] - measure(recording.run)["cancelled"]
+        if more > 0:
+            text += f"; here {more:,.0f} more tasks are cancelled than were then"
+        notes.append(text)
     resizes = sum(isinstance(part, ResizeRequested) for _, part in recording.arrivals)
     if resizes:
         notes.append(
             f"the pool was resized while it ran (so often: {resizes}), and is again, unless "
             f"max_workers is set: that holds from beginning to end"
-        )
-    answering, late = _answering(recording) if arrivals.kind != "closed" else (0, 0)
-    if answering:
-        notes.append(
-            f"{answering} of the {late} tasks that were submitted after the first had ended came "
-            f"within a millisecond of another's end, more than chance explains: if results lead to "
-            f"submissions, another setting moves them, and this answer keeps them where they were "
-            f"(--arrivals closed lets them follow)"
         )
     return notes
 
@@ -203,31 +190,3 @@ def _outage_text(outage: Outage) -> str:
         "and nothing tells whether that was the time or these tasks: they are taken to fail at "
         "any time; if it was an outage, added retries help less, or more, than is said here"
     )
-
-
-def _answering(recording: Recording) -> tuple[int, int]:
-    """How many tasks seem to have been submitted because another ended.
-
-    Under independence a submission falls within a millisecond after an end with the share of time
-    that such milliseconds cover; the count is held against that binomial.
-
-    Returns:
-        Those, or 0 where chance explains them, and all submitted after the first end.
-    """
-    ends = recording.run.ended_at_ns
-    late = [
-        at_ns
-        for at_ns, arrival in recording.arrivals
-        if type(arrival) is TaskSubmitted and not arrival.parent and ends and at_ns >= ends[0]
-    ]
-    if not late:
-        return 0, 0
-    soon = 0
-    for at_ns in late:
-        before = bisect_left(ends, at_ns + 1) - 1
-        soon += before >= 0 and at_ns - ends[before] <= _SOON_NS
-    span_ns = max(late[-1], ends[-1]) - ends[0]
-    covered_ns = _SOON_NS + sum(min(_SOON_NS, later - end) for end, later in pairwise(ends))
-    chance = min(1.0, covered_ns / span_ns) if span_ns else 1.0
-    scatter = math.sqrt(len(late) * chance * (1 - chance)) + 1
-    return (soon if soon > len(late) * chance + _FAR_FROM_CHANCE * scatter else 0), len(late)

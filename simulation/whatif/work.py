@@ -17,11 +17,12 @@ from runtime.journal import Journal
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
 from simulation.machine.machine import Machine
-from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
+from simulation.recording.arrivals import AUTO, RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.replay import replay
 from simulation.scenario import Scenario, read_scenario
 from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
+from simulation.whatif.coming import Coming, coming_of
 from simulation.whatif.contention import backends_of, meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import recorded_side
@@ -49,6 +50,7 @@ class Work:
         arrivals: when a journal's tasks come under a changed setting.
         machine: what a journal's attempts meet under a changed setting.
         notes: what to bear in mind about any answer, each a sentence.
+        coming: how a journal's tasks come under a changed setting, and why.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Work:
     arrivals: Arrivals = RECORDED
     machine: Machine | None = None
     notes: list[str] = field(default_factory=list)
+    coming: Coming | None = None
 
     @cached_property
     def sample(self) -> Sample:
@@ -91,7 +94,7 @@ class Work:
 def open_work(
     work: Work | Journal | Scenario | str | Path,
     *,
-    arrivals: Arrivals | str = RECORDED,
+    arrivals: Arrivals | str = AUTO,
     calibration: Calibration | None = None,
     backends: Sequence[Backend] | str | Path = (),
     workers: int = 1,
@@ -122,7 +125,7 @@ def open_work(
     if isinstance(arrivals, str):
         arrivals = parse_arrivals(arrivals)
     if isinstance(work, Scenario) or str(work).endswith(".toml"):
-        if arrivals != RECORDED or calibration is not None or backends:
+        if arrivals not in (AUTO, RECORDED) or calibration is not None or backends:
             raise ValueError(
                 "a scenario says itself when tasks come, what they call and what the machine "
                 "costs: arrivals, backends and a calibration go with a journal"
@@ -153,7 +156,18 @@ def open_work(
         *notes_on(recording, unchanged, arrivals),
         *notes_on_meeting(met.contention, backends),
     ]
-    return Work(path, "journal", settings, recording, None, fidelity, arrivals, met.machine, notes)
+    return Work(
+        path,
+        "journal",
+        settings,
+        recording,
+        None,
+        fidelity,
+        arrivals,
+        met.machine,
+        notes,
+        coming_of(recording, arrivals),
+    )
 
 
 def _of_scenario(path: str, scenario: Scenario) -> Work:

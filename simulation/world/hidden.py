@@ -82,7 +82,9 @@ class Hidden:
 
     def _search(self, undo: Undo) -> int:
         own = {id(holder) for holder in [*self._own, *_kept_by(undo)]}
-        holders = gc.get_referrers(*[entry[1] for entry in self._entries])
+        olds = tuple(entry[1] for entry in self._entries)
+        holders = [h for h in gc.get_referrers(*olds) if h is not olds]
+        del olds  # it would be counted
         holders = [h for h in holders if type(h) is not types.FrameType]
         real = own | _meant_to_be_real([h for h in holders if id(h) not in own])
         known = [h for h in holders if id(h) in real]

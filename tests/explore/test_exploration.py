@@ -28,6 +28,7 @@ from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import ForeignTokenError, TokenError, read_token, write_token
 from simulation.explore.world import told
 from simulation.scenario import ScenarioError
+from tests.cli.running import simulation
 from tests.explore import pools, scenarios
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
@@ -454,6 +455,10 @@ def test_every_planted_bug_still_has_its_place() -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return simulation("explore", *arguments)
+
+
+def in_another_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "simulation", "explore", *arguments]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -463,7 +468,7 @@ def test_the_command_prints_what_replays_the_failure() -> None:
     first = command(target, "--json")
     assert (first.returncode, first.stderr) == (1, "")
     failure = json.loads(first.stdout)["failure"]
-    again = command(target, "--replay", failure["token"], "--json")
+    again = in_another_process(target, "--replay", failure["token"], "--json")
     assert again.returncode == 1
     assert json.loads(again.stdout)["failure"]["digest"] == failure["digest"]
     shown = command(target)

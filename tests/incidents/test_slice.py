@@ -17,6 +17,7 @@ from runtime.journal import JournalError
 from simulation import Exponential, Fails, Modelled, NothingLeftError, SimulatedWorkerPool
 from simulation.incidents import Slice, slice_journal
 from simulation.incidents.smaller import rounded
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,8 +158,7 @@ def test_rounding_keeps_milliseconds_at_least() -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "simulation", "slice", *arguments]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    return simulation("slice", *arguments)
 
 
 def test_the_command_writes_what_plain_pytest_runs(journal: Path, tmp_path: Path) -> None:

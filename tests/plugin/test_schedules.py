@@ -340,3 +340,35 @@ def test_a_replay_has_the_tokens_seed_wherever_the_pool_is_made(suite: pytest.Py
         result = run(suite, "--sim-replay", write_token(5, [0] * 9 + [1], of))
         result.assert_outcomes(failed=1, deselected=1)
         result.stdout.fnmatch_lines([f"--sim-replay: {misfit}"])
+
+
+def test_a_race_in_plain_python_is_found_where_it_is_asked_for(suite: pytest.Pytester) -> None:
+    path = suite.makepyfile(
+        """
+        import pytest
+
+        class Counter:
+            count = 0
+
+            def add(self):
+                self.count = self.count + 1
+
+        @pytest.mark.schedules(200, faults=["preempt"])
+        def test_race(simulated_pool):
+            counter = Counter()
+            pool = simulated_pool(max_workers=2)
+            for _ in range(2):
+                pool.submit_task("add", counter.add)
+            pool.wait_for_all()
+            assert counter.count == 2
+        """
+    )
+    found = run(suite)
+    found.assert_outcomes(failed=1)
+    held_up = (
+        f" preempt: task 'add' (pool-0.1) is held up at {path.name}:7 in add, and others run first"
+    )
+    found.stdout.fnmatch_lines([f"*{held_up}"])
+    again = run(suite, f"{path.name}::test_race", "--sim-replay", token_of(found))
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines([f"*{held_up}"])

@@ -63,6 +63,7 @@ def test_arrivals_on_the_command_line(tmp_path: Path) -> None:
     assert done.exception is None
     said = json.loads(done.stdout)
     assert said["changes"] == {"arrivals": "closed"}
-    assert any("when others end" in note for note in said["notes"])
+    assert said["arrivals"]["used"] == "closed"
+    assert "when others end" in said["arrivals"]["why"]
     bad = runner.invoke(replay, [str(path), "--arrivals", "often"], standalone_mode=False)
-    assert "must be recorded, closed, or scaled=F" in str(bad.exception)
+    assert "must be auto, recorded, closed, or scaled=F" in str(bad.exception)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from runtime import WorkerPoolConfig, current_attempt
 from runtime.core import CoreSettings
 from runtime.core.records import FinishTask
-from runtime.journal import Journal
+from runtime.journal import Journal, read_journal
 from runtime.observers import Step
+from simulation import SimulatedWorkerPool
 from simulation.models import Fails, Modelled
 from simulation.simulate import simulate
 from simulation.timeline.attempts import Timeline, read_timeline
@@ -263,3 +267,60 @@ def test_a_task_is_found_by_name_id_or_number(journal: Journal) -> None:
         find_task(timeline, "comes_lat", prefix)
     with pytest.raises(ValueError, match="ids are"):
         find_task(timeline, "99999999999999999999999", prefix)
+
+
+def test_the_chain_goes_on_where_a_phase_waited_for_the_one_before(tmp_path: Path) -> None:
+    """Through the end just before the submission, also for the rest of a batch."""
+    config = WorkerPoolConfig(max_workers=2, enable_instrumentation=False)
+    path = tmp_path / "phases.jsonl"
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        for phase in range(3):
+            for number in range(3):
+                pool.submit_task(f"{phase}-{number}", Modelled(1.0 + number))
+            pool.wait_for_all()
+            pool.advance(0.001)
+    journal = read_journal(path)
+    timeline = recorded_run(journal).timeline
+    assert timeline.followers == {4, 7}
+    chain = critical_chain(timeline)
+    # of each phase the first and the third, which takes over its worker
+    assert [(link.kind, link.task) for link in chain] == [
+        ("running", 1),
+        ("running", 3),
+        ("think", 4),
+        ("running", 4),
+        ("running", 6),
+        ("think", 7),
+        ("running", 7),
+        ("running", 9),
+    ]
+    assert sum(link.to_ns - link.from_ns for link in chain) == timeline.makespan_ns
+    told = about_chain(timeline, chain)
+    assert "12 s running attempts and 2 ms between an end and the submission that" in told
+    wider = simulated_run(journal, "wider", {"max_workers": 3}).timeline
+    assert [link.task for link in critical_chain(wider)] == [3, 6, 6, 9, 9]
+
+
+def test_the_chain_goes_on_through_the_attempt_that_submitted_a_task(tmp_path: Path) -> None:
+    config = WorkerPoolConfig(max_workers=4, enable_instrumentation=False)
+    path = tmp_path / "chain.jsonl"
+    with SimulatedWorkerPool(config, journal=path) as pool:
+
+        def work(left: int) -> None:
+            current_attempt().sleep(1.0)
+            if left:
+                pool.submit_task(f"t{left}", work, (left - 1,))
+            current_attempt().sleep(0.5)
+
+        pool.submit_task("first", work, (3,))
+        pool.advance(100)
+    timeline = recorded_run(read_journal(path)).timeline
+    links = [(link.kind, link.task, link.to_ns - link.from_ns) for link in critical_chain(timeline)]
+    assert links == [("running", task, S if task < 4 else 3 * S // 2) for task in (1, 2, 3, 4)]
+
+
+def test_the_chain_names_the_task_that_came_late() -> None:
+    early, late = Batch(1, Modelled(1.0), name="early"), Batch(1, Modelled(1.0), name="late")
+    timeline = synthetic(CoreSettings(max_workers=1), early, replace(late, start_seconds=3.0))
+    told = about_chain(timeline, critical_chain(timeline))
+    assert "3 s before late-1 (task 2) was submitted and 1 s running attempts" in told
