@@ -470,8 +470,11 @@ class ThreadHost:
     def _tell_unheard(self) -> None:
         """Log what abandoned attempts raised after the observers had gone."""
         while self.engine.unheard:
-            task_id, attempt, error = self.engine.unheard.pop()
-            log_late_exception(self.engine.config.name, task_id, attempt, error)
+            try:
+                late = self.engine.unheard.pop()
+            except IndexError:
+                return  # another worker has told of it
+            log_late_exception(self.engine.config.name, *late)
 
     def _let_one_go(self) -> None:
         """A worker is one too many where an abandoned attempt came back whose slot was replaced,

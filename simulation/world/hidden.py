@@ -314,7 +314,7 @@ def watching(originals: dict[int, str] | None) -> None:
         code, what = frame.f_code, names[id(arg)]
         if world.failure is None:
             world.failure = RealTimeError(
-                f"{strand.name} calls the real {what}, at {code.co_filename}:{frame.f_lineno} in "
+                f"{strand.told} calls the real {what}, at {code.co_filename}:{frame.f_lineno} in "
                 f"{code.co_name}: it was captured before the pool was opened, where no search "
                 f"comes to (a local variable, C code). Call it by its module's name, {what}(...), "
                 f"or capture it after the pool is open"

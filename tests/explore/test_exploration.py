@@ -25,7 +25,7 @@ from simulation.explore.search import run_schedule
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
-from simulation.explore.token import TokenError, read_token, write_token
+from simulation.explore.token import ForeignTokenError, TokenError, read_token, write_token
 from simulation.explore.world import told
 from simulation.scenario import ScenarioError
 from tests.cli.running import simulation
@@ -169,10 +169,11 @@ def test_tokens_tell_a_tape_and_refuse_what_is_damaged() -> None:
 
 
 def test_a_token_of_another_scenario_is_refused() -> None:
-    with pytest.raises(TapeError, match="another scenario"):
-        replay_token(scenarios.two, write_token(0, [0] * 500 + [1]))
-    with pytest.raises(TapeError, match="another scenario"):
-        replay_token(scenarios.two, write_token(0, [99]))
+    with pytest.raises(ForeignTokenError, match="than two: it fits only the one that printed it"):
+        replay_token(scenarios.two, write_token(0, [1], "three"))
+    for values in ([0] * 500 + [1], [99]):
+        with pytest.raises(TapeError, match="another scenario"):
+            replay_token(scenarios.two, write_token(0, values, "two"))
 
 
 # ---------------------------------------------------------------- properties and coverage
@@ -482,7 +483,7 @@ def test_the_command_says_in_one_line_what_is_wrong() -> None:
         ["tests.explore.scenarios:nobody"],
         ["no_such_module:f"],
         ["no.toml"],
-        [target, "--replay", "tc2-zzzz"],
+        [target, "--replay", "tc3-zzzz"],
         [target, "--fault", "nonsense"],
         [target, "--strategy", "luck"],
     ):

@@ -176,6 +176,24 @@ def test_the_command_writes_what_plain_pytest_runs(journal: Path, tmp_path: Path
     assert "1 passed" in ran.stdout
 
 
+def test_a_test_that_somebody_edited_is_not_written_over_unasked(
+    journal: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "test_incident.py"
+    asked = (str(journal), "--task", "late", "-o", str(path))
+    assert command(*asked).returncode == 0
+    written = path.read_bytes()
+    assert command(*asked).returncode == 0, "the same again harms nobody"
+    path.write_bytes(written + b"# by hand\n")
+    done = command(*asked)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is there already, and is another test" in done.stderr
+    assert "--force" in done.stderr
+    assert path.read_bytes() == written + b"# by hand\n"
+    assert command(*asked, "--force").returncode == 0
+    assert path.read_bytes() == written
+
+
 def test_the_command_says_in_one_line_what_is_wrong(journal: Path, tmp_path: Path) -> None:
     path = tmp_path / "test_incident.py"
     cut = tmp_path / "cut.jsonl"

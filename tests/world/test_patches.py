@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import select
 import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,7 +166,7 @@ def test_who_blocks_outside_is_named() -> None:
 
     with ours, theirs:
         with pytest.raises(
-            BlockedOutsideError, match=r"pool-task-2\.1 has not come back"
+            BlockedOutsideError, match=r"^task 'fetch' \(pool-0\.2\) has not come back"
         ) as caught:
             use()
         stuck = set(threading.enumerate()) - threads
@@ -199,10 +201,48 @@ def test_a_greenlet_that_blocks_outside_is_interrupted_and_named() -> None:
             pool.submit_task("fetch", fetch)
             pool.wait_for_all()
 
-    with ours, theirs, pytest.raises(BlockedOutsideError, match=r"task-2\.1 has not") as caught:
+    with (
+        ours,
+        theirs,
+        pytest.raises(BlockedOutsideError, match=r"task 'fetch' \(pool-0\.2\) has not") as caught,
+    ):
         use()
     assert "in fetch" in str(caught.value)
     assert left == ["fetch"]
     assert time.sleep is before
     assert set(threading.enumerate()) == threads
     assert signal.getsignal(signal.SIGURG) is handler
+
+
+def test_the_watchdog_says_what_to_do_about_a_loop_that_looks_at_a_clock() -> None:
+    stop: list[bool] = []
+
+    def spin() -> None:
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not stop:
+            pass
+
+    with pytest.raises(BlockedOutsideError, match="must sleep in it") as caught:
+        _run(spin, lambda: stop.append(True))
+    assert "asyncio" not in str(caught.value)
+
+
+def test_the_watchdog_names_asyncio() -> None:
+    async def wait() -> None:
+        await asyncio.sleep(0.5)
+
+    with pytest.raises(BlockedOutsideError, match="asyncio is not supported on virtual time"):
+        _run(lambda: asyncio.run(wait()))
+
+
+def _run(function: Callable[[], object], then: Callable[[], object] = int) -> None:
+    before = set(threading.enumerate())
+    config = WorkerPoolConfig(max_retries=0, enable_instrumentation=False)
+    with SimulatedWorkerPool(config, watchdog_seconds=0.1) as pool:
+        pool.submit_task("t", function)
+        try:
+            pool.wait_for_all()
+        finally:
+            then()
+            for thread in set(threading.enumerate()) - before:
+                thread.join(10)  # it was stuck, and ends by itself
