@@ -19,7 +19,7 @@ Balkema and de Haan, Annals of Probability 2, 1974): its shape is below 0 where 
 value (-1: uniform), 0 where the tail falls off exponentially, above 0 where it is heavier. The
 excesses over a *foot*, the value below the ``k = sqrt(n)`` largest seen, tell shape and scale in
 part. What they leave open is drawn from the posterior, on a grid: flat in the logarithm of the
-scale, and normal in the shape around 0.1 with a deviation of 0.3, between -0.95 and 0.95, since k
+scale, and normal in the shape around 0.15 with a deviation of 0.3, between -0.95 and 0.95, since k
 excesses alone would allow any shape. So heavier than that (a mean that does not exist) is met in
 part only. A tail from the best-fitting shape, or an exponential one, holds less often than it says:
 ``docs/decisions/0032``.
@@ -39,7 +39,7 @@ from simulation.statistics.survival import Lifetimes, kaplan_meier
 __all__ = ["Curve", "Tail", "tail_of"]
 
 #: What shapes are like before anything was seen, and on what grid.
-_SHAPE, _DEVIATION, _STEEPEST, _SHAPES = 0.1, 0.3, 0.95, 39
+_SHAPE, _DEVIATION, _STEEPEST, _SHAPES = 0.15, 0.3, 0.95, 39
 #: Scales of the grid, from so much below the mean excess to so much above, in logarithms.
 _LOWEST, _HIGHEST, _SCALES = -5.0, 2.5, 61
 #: A shape so near to 0 is 0.
@@ -68,12 +68,12 @@ class Curve:
         Args:
             longer_than: it is known to be longer than this.
         """
-        tail = self.tail
         share = self._longer_than(longer_than)
-        if longer_than < tail.foot:
-            lifetimes = tail.lifetimes
-            above, reached = (lifetimes.share_longer_than(int(at)) for at in (tail.foot, longer_than))
-            share *= reached / above if above > 0 else 1.0
+        foot, lifetimes = int(self.tail.foot), self.tail.lifetimes
+        if longer_than < foot:
+            above = lifetimes.share_longer_than(foot)
+            reached = lifetimes.share_longer_than(int(longer_than))
+            share *= reached / above if above > 0.0 else 1.0
         return self.surviving[-1] / share
 
     def draw(self, u: float, longer_than: float = -1.0) -> float:

@@ -28,7 +28,6 @@ this very run's end lies.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
