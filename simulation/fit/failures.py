@@ -37,12 +37,15 @@ class FailureFit:
     notes: list[str]
 
 
-def fit_failures(recording: Recording, tasks: Sequence[int]) -> FailureFit:
+def fit_failures(
+    recording: Recording, tasks: Sequence[int], retries: bool | None = None
+) -> FailureFit:
     """Count how a group's attempts fail.
 
     Args:
         recording: what was recorded.
         tasks: the group's tasks.
+        retries: of their retries only, or of their first attempts only; of all by default.
 
     Returns:
         What was found.
@@ -51,7 +54,9 @@ def fit_failures(recording: Recording, tasks: Sequence[int]) -> FailureFit:
     ended = {
         key: did
         for key, did in recording.done.items()
-        if key[0] in wanted and recording.fates.get(key) not in ("timeout", "cancelled")
+        if key[0] in wanted
+        and retries in (None, key[1] > 1)
+        and recording.fates.get(key) not in ("timeout", "cancelled")
     }
     failures = [did.failure for did in ended.values() if did.failure is not None]
     probability = wilson(len(failures), len(ended))

@@ -17,12 +17,12 @@ Dirichlet one).
 distribution, of whatever distribution the sample is (Pickands, Annals of Statistics 3(1), 1975;
 Balkema and de Haan, Annals of Probability 2, 1974): its shape is below 0 where there is a longest
 value (-1: uniform), 0 where the tail falls off exponentially, above 0 where it is heavier. The
-excesses over a *foot*, the value below the ``k = sqrt(n)`` largest seen, tell shape and scale in
-part. What they leave open is drawn from the posterior, on a grid: flat in the logarithm of the
-scale, and normal in the shape around 0.15 with a deviation of 0.3, between -0.95 and 0.95, since k
-excesses alone would allow any shape. So heavier than that (a mean that does not exist) is met in
-part only. A tail from the best-fitting shape, or an exponential one, holds less often than it says:
-``docs/decisions/0032``.
+excesses of the ``2 sqrt(n)`` largest seen tell shape and scale in part. What they leave open is
+drawn from the posterior, on a grid: flat in the logarithm of the scale, and normal in the shape
+around 0.1 with a deviation of 0.15, since so few excesses alone would allow any shape (about as
+wide as the 'geophysical prior' of Martins and Stedinger, Water Resources Research 36(3), 2000, and
+as much to the right). So a tail much heavier than that is met in part only. Measured beside an
+exponential tail and wider priors: ``docs/decisions/0032``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from simulation.statistics.survival import Lifetimes, kaplan_meier
 __all__ = ["Curve", "Tail", "tail_of"]
 
 #: What shapes are like before anything was seen, and on what grid.
-_SHAPE, _DEVIATION, _STEEPEST, _SHAPES = 0.15, 0.3, 0.95, 39
+_SHAPE, _DEVIATION, _STEEPEST, _SHAPES = 0.1, 0.15, 0.95, 39
 #: Scales of the grid, from so much below the mean excess to so much above, in logarithms.
 _LOWEST, _HIGHEST, _SCALES = -5.0, 2.5, 61
 #: A shape so near to 0 is 0.
@@ -53,7 +53,7 @@ class Curve:
     Args:
         tail: of the sample.
         surviving: the share that is longer than each of ``tail.top``, of what is above the foot.
-        shape: of the generalised Pareto distribution of what exceeds the foot.
+        shape: of the generalised Pareto distribution of what exceeds ``tail.base``.
         scale: of the same.
     """
 
@@ -71,9 +71,10 @@ class Curve:
         share = self._longer_than(longer_than)
         foot, lifetimes = int(self.tail.foot), self.tail.lifetimes
         if longer_than < foot:
-            above = lifetimes.share_longer_than(foot)
-            reached = lifetimes.share_longer_than(int(longer_than))
-            share *= reached / above if above > 0.0 else 1.0
+            # m values are longer, k of them above the foot: so are m + 1 gaps and k + 1 of them
+            gap = 1 / lifetimes.size
+            above = lifetimes.share_longer_than(foot) + gap
+            share *= (lifetimes.share_longer_than(int(longer_than)) + gap) / above
         return self.surviving[-1] / share
 
     def draw(self, u: float, longer_than: float = -1.0) -> float:
@@ -104,7 +105,7 @@ class Curve:
         """
         least = max(self.tail.top[-1], longer_than)
         # of a generalised Pareto distribution what exceeds more is one, too, with another scale
-        scale = max(0.0, self.scale + self.shape * (least - self.tail.foot))
+        scale = max(0.0, self.scale + self.shape * (least - self.tail.base))
         return least + scale * _excess(u, self.shape)
 
     def _longer_than(self, value: float) -> float:
@@ -124,11 +125,12 @@ class Tail:
     """What a sample tells of its largest values, and of those beyond.
 
     Args:
-        top: the k largest whose end was seen, and the one before them (0 where there is none), the
-            least first.
+        top: the k = sqrt(n) largest whose end was seen, and the one before them (0 where there is
+            none), the least first.
         at_risk: how many values were still watched at each of them but the first.
         lifetimes: how the whole sample is distributed.
-        shapes: of the generalised Pareto distributions that what exceeds the foot may have.
+        base: below the 2k largest.
+        shapes: of the generalised Pareto distributions that what exceeds the base may have.
         scales: their scales.
         likely: the posterior probability of each and all before it.
     """
@@ -136,6 +138,7 @@ class Tail:
     top: tuple[float, ...]
     at_risk: tuple[int, ...]
     lifetimes: Lifetimes[None] = field(repr=False)
+    base: float = field(repr=False)
     shapes: tuple[float, ...] = field(repr=False)
     scales: tuple[float, ...] = field(repr=False)
     likely: tuple[float, ...] = field(repr=False)
@@ -204,20 +207,23 @@ def tail_of(seen: Sequence[int], watched: Sequence[int] = ()) -> Tail:
         for index, value in enumerate(top)
     )
     lifetimes = kaplan_meier(((value, None) for value in seen), watched)
+    fitted = min(2 * largest, count - 1 if count > 2 else count)
+    base = seen[count - fitted - 1] if fitted < count else 0
     posterior = _posterior(
-        [value - foot for value in top if value > foot], [bound - foot for bound in bounds]
+        [value - base for value in seen[count - fitted :] if value > base],
+        [bound - base for bound in watched if bound > base],
     )
-    return Tail((foot, *top), at_risk, lifetimes, *posterior)
+    return Tail((foot, *top), at_risk, lifetimes, base, *posterior)
 
 
 def _posterior(
     excesses: Sequence[float], watched: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Shapes, scales, and how likely each pair and all before it are, given what exceeds the foot.
+    """Shapes, scales, and how likely each pair and all before it are, given what exceeds the base.
 
     Args:
-        excesses: over the foot, of values that were seen; more than 0.
-        watched: over the foot, of those that are only known to be longer.
+        excesses: over the base, of values that were seen; more than 0.
+        watched: over the base, of those that are only known to be longer.
     """
     total = math.fsum(excesses) + math.fsum(watched)
     if total <= 0.0:

@@ -388,8 +388,15 @@ class _Continued(RecordedWorkload):
         return sample
 
     def _take(self, task: int, attempt: int, draw: Draw) -> Behaviour:
-        if draw.duration_ns is None:  # few like it have ended: it is like any that ran as long
+        if draw.duration_ns is None:
+            # Few like it have ended: it is like any that ran as long. Where none did, those that
+            # still run say that it takes longer than all; but how likely that is, the curve says,
+            # and it is not to be said twice.
             group = self._recording.specs[task].group
             u = uniform(self._seed, task, attempt, Purpose.OUTCOME)
-            draw = self._pools().draw_any(group, u, draw.longer_than_ns)
+            bound = self._recording.censored.get((task, attempt), -1)
+            seen = self._pools().draw_seen(group, u, draw.longer_than_ns)
+            if seen.duration_ns is None:
+                seen = self._pools().draw_seen(group, u, bound)
+            draw = seen if seen.duration_ns is not None else draw
         return super()._take(task, attempt, draw)
