@@ -200,10 +200,24 @@ def fit(
         raise DishonestError(
             f"{work.path}: the fitted scenario's makespan is {makespan.error:+.1%} off the "
             f"recording's {makespan.recorded:,.3f} s; more than {LARGEST_ERROR:.0%} is too much "
-            f"for it to stand for the recording",
+            f"for it to stand for the recording{_hint(recording, makespan)}. What-ifs of the "
+            f"recording itself need no scenario: replay, sweep and recommend take the journal",
             answer,
         )
     return answer
+
+
+def _hint(recording: Recording, makespan: Compared) -> str:
+    """What is most likely amiss."""
+    if any(outage.sure for outage in recording.outages):
+        return " (it met an outage, which a scenario fitted to it does not have)"
+    one = makespan.simulated
+    if one.low <= makespan.recorded <= one.high:
+        return (
+            f" (one run of it takes {one.low:,.3f} to {one.high:,.3f} s, so it may be chance: when "
+            f"its longest tasks come)"
+        )
+    return ""
 
 
 def _groups(recording: Recording, makespan: float, seed: int) -> list[GroupFit]:
