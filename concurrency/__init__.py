@@ -2,6 +2,7 @@
 
 from runtime import (
     Attempt,
+    AwaitableResultError,
     ForkedPoolError,
     JournalTo,
     PoolBrokenError,
@@ -14,6 +15,7 @@ from runtime import (
     TaskResult,
     TaskStatus,
     TaskTimeoutError,
+    UnknownTaskIdError,
     WaitTimeoutError,
     WorkerPool,
     WorkerPoolConfig,
@@ -24,6 +26,7 @@ from runtime import (
 
 __all__ = [
     "Attempt",
+    "AwaitableResultError",
     "ForkedPoolError",
     "JournalTo",
     "PoolBrokenError",
@@ -36,6 +39,7 @@ __all__ = [
     "TaskResult",
     "TaskStatus",
     "TaskTimeoutError",
+    "UnknownTaskIdError",
     "WaitTimeoutError",
     "WorkerPool",
     "WorkerPoolConfig",

@@ -19,6 +19,10 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from examples.ending import quietly
+
 ROOT = Path(__file__).resolve().parent.parent
 VARIANTS = ("max_workers=10", "max_workers=20", "task_timeout_seconds=0.3")
 
@@ -131,4 +135,4 @@ def _clock(epoch: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    quietly(main)

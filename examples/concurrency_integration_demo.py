@@ -23,6 +23,7 @@ from concurrency import (
     WorkerPoolConfig,
     current_attempt,
 )
+from examples.ending import quietly
 from examples.questions import ask, score
 
 QUESTIONS, DIMENSIONS, AREAS = 300, 60, 10
@@ -149,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    quietly(main)

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from concurrency import WorkerPool, WorkerPoolConfig
+from examples.ending import quietly
 from examples.questions import ask
 
 JOURNAL = Path("out/demo.jsonl")
@@ -84,4 +85,4 @@ Next:
 
 
 if __name__ == "__main__":
-    main()
+    quietly(main)

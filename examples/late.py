@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from prometheus_client import CollectorRegistry
 
 from concurrency import WorkerPool, WorkerPoolConfig, current_attempt
+from examples.ending import quietly
 from examples.observe import start_prometheus
 from telemetry import OtlpFileExporter, Telemetry, serve
 
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    quietly(main)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from concurrency import WorkerPool, WorkerPoolConfig, current_attempt
+from examples.ending import quietly
 from telemetry import Telemetry, serve
 
 CONFIG = """global:
@@ -120,6 +121,8 @@ def main() -> None:
                 if server is not None:
                     server.terminate()
                     server.wait()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: port {chosen.port}: {error.strerror}; --port 0 takes a free one")
         sys.exit(2)
@@ -173,4 +176,4 @@ def start_prometheus(url: str, folder: Path, port: int) -> subprocess.Popen[byte
 
 
 if __name__ == "__main__":
-    main()
+    quietly(main)

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from examples.ending import quietly
+
 WIDTH = 40  # of the bars, in characters
 
 
@@ -23,7 +27,7 @@ def spans_of(path: Path, wanted: str) -> list[dict[str, Any]]:
     """
     spans = [
         span
-        for line in path.read_text().splitlines()
+        for line in path.read_text("utf-8").splitlines()
         for resource in json.loads(line)["resourceSpans"]
         for scope in resource["scopeSpans"]
         for span in scope["spans"]
@@ -44,6 +48,7 @@ def show(spans: list[dict[str, Any]]) -> None:
     began = min(int(span["startTimeUnixNano"]) for span in spans)
     took = max(int(span["endTimeUnixNano"]) for span in spans) - began
     known = {span["spanId"] for span in spans}
+    block = "█" if "utf" in (getattr(sys.stdout, "encoding", None) or "").lower() else "#"
     lines = []
 
     def below(parent: str | None, depth: int) -> None:
@@ -53,7 +58,7 @@ def show(spans: list[dict[str, Any]]) -> None:
                 continue
             start, end = (int(span[f"{edge}TimeUnixNano"]) - began for edge in ("start", "end"))
             left = start * WIDTH // took
-            bar = (" " * left + "█" * max(1, end * WIDTH // took - left)).ljust(WIDTH)
+            bar = (" " * left + block * max(1, end * WIDTH // took - left)).ljust(WIDTH)
             says = {one["key"]: one["value"] for one in span.get("attributes", ())}
             outcome = says.get("workerpool.outcome", {}).get("stringValue", "")
             name = "  " * depth + span["name"]
@@ -80,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    quietly(main)

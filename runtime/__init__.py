@@ -3,6 +3,7 @@
 from runtime.attempt import Attempt, current_attempt
 from runtime.config import WorkerPoolConfig
 from runtime.errors import (
+    AwaitableResultError,
     ForkedPoolError,
     PoolBrokenError,
     PoolClosedError,
@@ -11,6 +12,7 @@ from runtime.errors import (
     TaskExecutionError,
     TaskFailedError,
     TaskTimeoutError,
+    UnknownTaskIdError,
     WaitTimeoutError,
     WouldDeadlockError,
 )
@@ -21,6 +23,7 @@ from runtime.signals import stop_on_signals
 
 __all__ = [
     "Attempt",
+    "AwaitableResultError",
     "ForkedPoolError",
     "JournalTo",
     "PoolBrokenError",
@@ -33,6 +36,7 @@ __all__ = [
     "TaskResult",
     "TaskStatus",
     "TaskTimeoutError",
+    "UnknownTaskIdError",
     "WaitTimeoutError",
     "WorkerPool",
     "WorkerPoolConfig",

@@ -43,12 +43,19 @@ class Accounts:
         self._engine = engine
         self._host = host
         self._tallies = tallies
+        self._workers: dict[int, str] = {}  # by slot
 
     def results(self, jobs: Iterable[Job]) -> list[TaskResult]:
         """The results of those that have ended."""
-        result = self.result
+        result, complete = self.result, self._complete  # one object for all of them
         with _nothing_to_collect():
-            return [result(job, end) for job in jobs if (end := job.end) is not None]
+            return [
+                lazy_result(job.value, None, complete, job)
+                if end.outcome == "ok"
+                else result(job, end)
+                for job in jobs
+                if (end := job.end) is not None
+            ]
 
     def result(self, job: Job, end: FinishTask) -> TaskResult:
         """The result of a task that has ended."""
@@ -83,11 +90,10 @@ class Accounts:
             }
 
         jobs, live = self._host.held(look)
-        prefix, metrics = self._engine.prefix, self.of
+        metrics = self.of
         with _nothing_to_collect():
-            return {
-                f"{prefix}{job.spec.task}": live.get(job.spec.task) or metrics(job) for job in jobs
-            }
+            all_of_them = (live.get(job.spec.task) or metrics(job) for job in jobs)
+            return {one.task_id: one for one in all_of_them}
 
     def summary(self) -> dict[str, Any]:
         """See ``WorkerPool.get_summary_metrics``."""
@@ -138,7 +144,7 @@ class Accounts:
             "timeouts": engine.timeouts,
             "late_results": engine.late_results,
             "abandoned_threads": core.abandoned,
-            "max_workers": engine.config.max_workers,
+            "max_workers": core.workers,
             "busy_workers": core.busy,
             "journal_errors": journal_errors,
             "observer_errors": observer_errors,
@@ -149,23 +155,33 @@ class Accounts:
         end = job.end
         if end is None:
             return self._host.held(lambda: self._live_metrics(job, self._host.now_ns()))
-        host = self._host
+        spec, attempts = job.spec, end.attempts
         started = end.started_at_ns
+        epoch_seconds = self._host.epoch_seconds
         return TaskMetrics(
             f"{self._engine.prefix}{end.task}",
-            job.spec.name,
+            spec.name,
             _STATUS_OF_OUTCOME[end.outcome],
-            0.0 if started is None else host.epoch_seconds(started),
-            host.epoch_seconds(job.ended_at_ns),
+            0.0 if started is None else epoch_seconds(started),
+            epoch_seconds(job.ended_at_ns),
             end.running_ns / 1e6,
-            max(0, end.attempts - 1),
-            f"worker-{end.slot + 1}" if end.slot >= 0 else None,
+            attempts - 1 if attempts else 0,
+            self._worker(end.slot),
             None if end.outcome == "ok" else str(job.value),
             end.queued_ns / 1e6,
-            end.delayed_ns / 1e6,
-            job.spec.priority,
-            job.spec.group,
+            end.delayed_ns / 1e6 if end.delayed_ns else 0.0,  # one object for nearly all of them
+            spec.priority,
+            spec.group,
         )
+
+    def _worker(self, slot: int) -> str | None:
+        """What a slot is called: one object for all that have run on it."""
+        if slot < 0:
+            return None
+        name = self._workers.get(slot)
+        if name is None:
+            name = self._workers[slot] = f"worker-{slot + 1}"
+        return name
 
     def _live_metrics(self, job: Job, now_ns: int) -> TaskMetrics:
         """The metrics of a task that has not ended; while decisions are held."""

@@ -27,6 +27,7 @@ from runtime.core.records import (
     DropResult,
     FinishTask,
     Instruction,
+    RetireSlot,
     Simultaneous,
     StartAttempt,
     Stimulus,
@@ -128,32 +129,56 @@ class Watch:
     are looked at, and looked at again here after the watch hangs there.
 
     Args:
-        jobs: the tasks.
+        jobs: the tasks; those that join later are added to it.
         until: what is waited for.
+        joining: asked when all have ended for those that are to be waited for, too.
 
     Attributes:
         done: whether it has come true.
         given_up: whether who waits was woken before that.
         for_ever: whether a task of the same pool waits, and without a timeout.
+        refusal: why who waits is to wait no longer, raised there; ``None`` for no reason.
         wake: called once when it comes true, where a host sets it.
     """
 
-    __slots__ = ("_rest", "done", "for_ever", "given_up", "jobs", "numbers", "until", "wake")
+    __slots__ = (
+        "_joining",
+        "_numbers",
+        "_rest",
+        "done",
+        "for_ever",
+        "given_up",
+        "jobs",
+        "refusal",
+        "until",
+        "wake",
+    )
 
-    numbers: frozenset[int]
-
-    def __init__(self, jobs: list[Job], until: ReturnWhen) -> None:
+    def __init__(
+        self,
+        jobs: list[Job],
+        until: ReturnWhen,
+        joining: Callable[[Watch], list[Job]] | None = None,
+    ) -> None:
         self.jobs = jobs
+        self._joining = joining
+        self._numbers: set[int] | None = None
         self.until = until
         self.done = False
         self.given_up = False
         self.for_ever = False
+        self.refusal: Exception | None = None
         self.wake: Callable[[], None] | None = None
         self._rest = iter(jobs)
         if until != "ALL_COMPLETED":
-            self.numbers = frozenset(job.spec.task for job in jobs)
             self.done = any(job.end is not None and self.ends_by(job.end) for job in jobs)
         self.move_on()
+
+    def numbers(self) -> set[int]:
+        """The numbers of its tasks; made when first needed."""
+        if self._numbers is None:
+            self._numbers = {job.spec.task for job in self.jobs}
+        return self._numbers
 
     def ends_by(self, end: FinishTask) -> bool:
         """Whether the end of one of its tasks is enough."""
@@ -163,6 +188,16 @@ class Watch:
 
     def move_on(self) -> None:
         """Hang on the next task that has not ended, or come true."""
+        while not self._hang_on():
+            more = [] if self._joining is None else self._joining(self)
+            if not more:
+                self.finish()
+                return
+            self.jobs.extend(more)
+            self._rest = iter(more)
+
+    def _hang_on(self) -> bool:
+        """Hang on the next task that has not ended; ``False`` where all have."""
         for job in self._rest:
             if job.end is None:
                 with _hanging:
@@ -171,12 +206,12 @@ class Watch:
                     else:
                         job.watches.append(self)
                 if not job.ended():
-                    return
+                    return True
                 with _hanging:  # it has ended meanwhile: if it was told of us, it goes on for us
                     if job.watches is None or self not in job.watches:
-                        return
+                        return True
                     job.watches.remove(self)
-        self.finish()
+        return False
 
     def finish(self) -> None:
         """Make it come true, and wake who waits."""
@@ -289,20 +324,54 @@ class Engine:
         """The public id of a task."""
         return f"{self.prefix}{number}"
 
-    def watch(self, jobs: list[Job], until: ReturnWhen) -> Watch:
+    def watch(
+        self,
+        jobs: list[Job],
+        until: ReturnWhen,
+        joining: Callable[[Watch], list[Job]] | None = None,
+    ) -> Watch:
         """Begin to wait for some tasks.
 
         Args:
             jobs: the tasks.
             until: what is waited for.
+            joining: who joins them when all have ended: ``born_meanwhile`` or ``live_jobs``.
 
         Returns:
             What a host can wait on; to be given to ``unwatch`` where it has not come true.
         """
-        watch = Watch(jobs, until)
+        watch = Watch(jobs, until, joining)
         if not watch.done and until != "ALL_COMPLETED":
             self._watches.append(watch)
         return watch
+
+    def live_jobs(self, watch: Watch | None = None) -> list[Job]:
+        """Every task that has not ended."""
+        return [self.jobs[number] for number in self.core.live()]
+
+    def born_meanwhile(self, watch: Watch) -> list[Job]:
+        """The tasks that have not ended and were submitted by a watch's tasks, or by theirs."""
+        return [
+            self.jobs[number]
+            for number in self.core.live()
+            if number not in watch.numbers() and self._descends(number, watch)
+        ]
+
+    def family(self, watch: Watch, jobs: list[Job]) -> list[Job]:
+        """Those of some tasks that a watch is about: its own, and their descendants."""
+        return [job for job in jobs if self._descends(job.spec.task, watch)]
+
+    def _descends(self, number: int, watch: Watch) -> bool:
+        """Whether a task is one of a watch's or descends from one, and is therefore one, too."""
+        numbers, jobs = watch.numbers(), self.jobs
+        between = []
+        while number not in numbers:
+            if number not in jobs:
+                return False  # 0: nobody's child
+            between.append(number)
+            number = jobs[number].spec.parent
+        numbers.update(between)
+        return True
 
     def unwatch(self, watch: Watch) -> None:
         """Stop waiting.
@@ -340,17 +409,34 @@ class Engine:
         itself = any(job.spec.task == number for job in watch.jobs)
         if itself and watch.until == "ALL_COMPLETED":
             raise WouldDeadlockError(f"task {who} waits for itself")
-        tasks = [self.core.task(number) for number in self.core.running()]
-        running = [(task.spec.task, task.attempt) for task in tasks if task is not None]
-        if (
-            waiter in running
-            and len(running) == self.config.max_workers
-            and all(other == waiter or self._waits(other) for other in running)
-        ):
+        running = self._running()
+        if waiter in running and self._nobody_left(running):
             raise WouldDeadlockError(
-                f"task {who} holds the last free worker of {self.config.max_workers} and waits for "
+                f"task {who} holds the last free worker of {self.core.workers} and waits for "
                 f"a task of its own pool: give the pool more workers, or submit from outside"
             )
+
+    def _running(self) -> list[tuple[int, int]]:
+        tasks = [self.core.task(number) for number in self.core.running()]
+        return [(task.spec.task, task.attempt) for task in tasks if task is not None]
+
+    def _nobody_left(self, running: list[tuple[int, int]]) -> bool:
+        """Whether every slot there will be is held by an attempt that waits for this pool."""
+        return len(running) >= self.core.workers and all(map(self._waits, running))
+
+    def _free_who_waits(self) -> None:
+        """A slot was retired: where only attempts are left that wait for this pool, the one that
+        began last waits no longer.
+        """
+        running = self._running() if self.waiting else []
+        if running and self._nobody_left(running):
+            last = [attempt for attempt in self.waiting if attempt in running][-1]
+            watch = self.waiting[last]
+            watch.refusal = WouldDeadlockError(
+                f"task {self.task_id(last[0])} waits for a task of its own pool, and since the "
+                f"pool was resized to {self.core.workers}, all its workers do: resize it to more"
+            )
+            watch.give_up()
 
     def _waits(self, attempt: tuple[int, int]) -> bool:
         """Whether an attempt waits for what has not come: its thread may be slow to notice."""
@@ -435,6 +521,8 @@ class Engine:
                         self.feed.late_exception(*late)
                     elif self.config.enable_instrumentation:
                         self.unheard.append(late)
+            case RetireSlot():
+                self._free_who_waits()
             case DelayTask() | StartAttempt() | StopWorkers():
                 pass
 
@@ -468,7 +556,7 @@ class Engine:
     def _tell_watches(self, end: FinishTask) -> None:
         """Tell those who wait for the first of several tasks that one has ended."""
         for watch in self._watches:
-            if not watch.done and end.task in watch.numbers and watch.ends_by(end):
+            if not watch.done and self._descends(end.task, watch) and watch.ends_by(end):
                 watch.finish()
         self._watches = [watch for watch in self._watches if not watch.done]
 

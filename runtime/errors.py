@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "AwaitableResultError",
     "ForkedPoolError",
     "PoolBrokenError",
     "PoolClosedError",
@@ -13,6 +14,7 @@ __all__ = [
     "TaskExecutionError",
     "TaskFailedError",
     "TaskTimeoutError",
+    "UnknownTaskIdError",
     "WaitTimeoutError",
     "WouldDeadlockError",
 ]
@@ -81,6 +83,19 @@ class WaitTimeoutError(TimeoutError):
         super().__init__(message)
         self.results = list(results)
         self.open_ids = list(open_ids)
+
+
+class UnknownTaskIdError(KeyError):
+    """No task of this pool has the id that was asked for, which is ``args[0]``."""
+
+    def __str__(self) -> str:
+        return f"no task of this pool has the id {self.args[0]!r}"
+
+
+class AwaitableResultError(TypeError):
+    """A function returned a coroutine, or what else has to be awaited: its work is not done. It is
+    not retried.
+    """
 
 
 class PoolClosedError(RuntimeError):

@@ -10,12 +10,28 @@ import logging
 from typing import Any
 
 from runtime.config import RetryOn, seconds_to_ns
+from runtime.errors import (
+    AwaitableResultError,
+    ForkedPoolError,
+    PoolBrokenError,
+    PoolClosedError,
+)
 
 __all__ = ["describe", "told", "type_name", "without_this_frame"]
 
 _log = logging.getLogger("twinclock")
 
-_NEVER_RETRIED = (KeyboardInterrupt, SystemExit)
+#: What a second attempt would meet again: who wants to stop, a pool that takes no more, and work
+#: that cannot be done. A ``WouldDeadlockError`` is not among them: when others have ended, there
+#: may be a worker.
+_NEVER_RETRIED = (
+    KeyboardInterrupt,
+    SystemExit,
+    AwaitableResultError,
+    ForkedPoolError,
+    PoolBrokenError,
+    PoolClosedError,
+)
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
 

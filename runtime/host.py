@@ -52,6 +52,17 @@ class Host(Protocol):
         comes out here.
         """
 
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two.
+
+        Args:
+            condition: looks at the engine.
+            stimulus: what is then decided on.
+
+        Returns:
+            Whether the condition held.
+        """
+
     def held(self, look: Callable[[], _T]) -> _T:
         """Have everything decided that was handed in, then call something while no decision is
         made: for looking at several things at one instant.

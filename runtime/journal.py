@@ -18,9 +18,7 @@ written. It counts as ``open`` for the checksum.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import sys
 import zlib
 from pathlib import Path
 from typing import Final, Literal
@@ -33,10 +31,12 @@ from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
     Instruction,
+    ResizeRequested,
     Simultaneous,
     Stimulus,
     TaskSubmitted,
 )
+from runtime.files import FileError, read_file
 
 __all__ = [
     "FORMAT",
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 #: The version of the format that this code writes; it reads this one and those before it.
-FORMAT: Final = 1
+FORMAT: Final = 2
 STATE_WIDTH: Final = len("incomplete")
 
 JournalState = Literal["open", "closed", "incomplete"]
@@ -121,20 +121,8 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
 
 
-class JournalError(ValueError):
-    """A journal that cannot be used.
-
-    Args:
-        path: where it is.
-        line: the line that is wrong, from 1; ``None`` where it is the whole file.
-        message: what is wrong, and what to do.
-    """
-
-    def __init__(self, path: str, line: int | None, message: str) -> None:
-        self.path = path
-        self.line = line
-        where = path if line is None else f"{path}, line {line}"
-        super().__init__(f"{where}: {message}")
+class JournalError(FileError):
+    """A journal that cannot be used: ``path``, ``line`` and what is wrong."""
 
 
 class Journal(msgspec.Struct, frozen=True):
@@ -207,6 +195,8 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_footer = msgspec.json.Decoder(Footer).decode
+#: What decoding raises; nesting that is too deep is not counted as a wrong document.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def encode_records(records: list[Record]) -> list[bytes]:
@@ -239,9 +229,16 @@ def digest_of(records: list[Record]) -> str:
 _LAST_INSTANT: Final = 1 << 62
 #: A task's number is given before it arrives, and a few never do.
 _SPARE_NUMBERS: Final = 100_000
+#: What a journal may have when it is read: about 3,000,000 tasks.
+MOST_BYTES: Final = 2 << 30
+#: One step that ends a million tasks takes a hundred bytes for each.
+_LONGEST_LINE: Final = 256 << 20
+_BEGINNING: Final = b'{"twinclock_journal":'
+_LINE_END: Final = b"\n"
 _CRC: Final = re.compile(rb',"crc":(\d{1,10})\}$')
 _STATE: Final = re.compile(rb'"state":"([a-z]+) *"')
 _SHOWN: Final = 120
+_GLANCE: Final = 40
 
 
 def read_journal(path: str | Path) -> Journal:
@@ -261,20 +258,17 @@ def read_journal(path: str | Path) -> Journal:
         JournalError: it is missing, empty, no journal, of a newer format, damaged or out of order;
             the message has the line's number and says what to do.
     """
-    name = "standard input" if str(path) == "-" else str(path)
-    name = os.fsencode(name).decode("utf-8", "backslashreplace")  # for messages
-    try:
-        if str(path) == "-":
-            if sys.stdin is None:
-                raise JournalError(name, None, "is closed; give a path, or a pipe with a journal")
-            data = sys.stdin.buffer.read()
-        else:
-            data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise JournalError(name, None, "there is no such file") from None
-    except OSError as error:
-        raise JournalError(name, None, f"cannot be read: {error.strerror}") from None
+    name, data = read_file(
+        path, most=MOST_BYTES, longest_line=_LONGEST_LINE, wrong=_no_journal, error=JournalError
+    )
     return parse_journal(name, data)
+
+
+def _no_journal(first: bytes) -> str:
+    """Why a file's first bytes cannot be a journal's; empty where they can."""
+    if first.startswith(_BEGINNING) or _BEGINNING.startswith(first):
+        return ""
+    return f"line 1 is no journal's header, but {first.partition(_LINE_END)[0][:_GLANCE]!r}"
 
 
 def parse_journal(name: str, data: bytes) -> Journal:
@@ -348,7 +342,7 @@ class _Reader:
 
     def _read_header(self, line: bytes) -> tuple[Header, JournalState]:
         found = _STATE.search(line)
-        if not line.startswith(b'{"twinclock_journal":') or found is None:
+        if not line.startswith(_BEGINNING) or found is None:
             raise self._error(1, f"no journal's header, but {line[:_SHOWN]!r}")
         version = re.match(rb'\{"twinclock_journal":(\d{1,9})[,}]', line)
         if version is not None and int(version[1]) > FORMAT:
@@ -372,7 +366,7 @@ class _Reader:
             raise self._damage
         try:
             header = _decode_header(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise self._error(1, f"not a header: {error}") from None
         if header.twinclock_journal < 1:
             raise self._error(1, f"there is no format version {header.twinclock_journal}")
@@ -415,7 +409,7 @@ class _Reader:
     def _read_record(self, number: int, body: bytes, expected: int) -> Record:
         try:
             record = _decode_record(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise self._damage or self._error(number, f"not a journal's step: {error}") from None
         if record.n != expected:
             raise self._damage or self._error(
@@ -437,6 +431,9 @@ class _Reader:
             most = _SPARE_NUMBERS + 2 * len(self._lines)
             if stimulus.task > most:
                 return f"task {stimulus.task}: a journal this long has none above {most}"
+        elif isinstance(stimulus, ResizeRequested):
+            if not 1 <= stimulus.max_workers <= MOST_WORKERS:
+                return f"max_workers={stimulus.max_workers}: must be 1 to {MOST_WORKERS}"
         elif isinstance(stimulus, AttemptSucceeded | AttemptFailed):
             instants = stimulus.dispatched_at_ns, stimulus.begun_at_ns, stimulus.ended_at_ns, at_ns
             if list(instants) != sorted(instants) or instants[0] < 0:
@@ -451,7 +448,7 @@ class _Reader:
     def _read_footer(self, number: int, body: bytes, records: int) -> Footer:
         try:
             footer = _decode_footer(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise self._damage or self._error(number, f"not a footer: {error}") from None
         if footer.records != records:
             raise self._damage or self._error(

@@ -17,17 +17,20 @@ nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from runtime.core.records import AttemptFailed, Transition
 from runtime.core.states import Cause, TaskState
+from runtime.engine import Job
 from runtime.errors import TaskCancelledError
 from runtime.failures import told
 from runtime.observers import Detail
 from runtime.view import PoolView
 
-__all__ = ["LogObserver"]
+__all__ = ["LogObserver", "few", "log_unfetched"]
+
+_NAMED: Final = 5
 
 _log = logging.getLogger("twinclock")
 
@@ -139,3 +142,36 @@ def log_late_exception(pool: str, task_id: str, attempt: int, error: BaseExcepti
         exc_info=error,
         extra={"pool": pool, "task_id": task_id, "attempt": attempt},
     )
+
+
+def log_unfetched(pool: str, jobs: Iterable[Job]) -> None:
+    """Let no failure go unnoticed: say which nobody has fetched.
+
+    Args:
+        pool: its name.
+        jobs: its tasks.
+    """
+    unfetched = [
+        job
+        for job in jobs
+        if job.end is not None
+        and job.end.outcome in ("error", "timeout")
+        and not job.more().fetched
+    ]
+    for job in unfetched:
+        job.more().fetched = True
+    if unfetched:
+        errors = [str(job.value) for job in unfetched if isinstance(job.value, Exception)]
+        _log.error(
+            "pool %r: the failures of %d tasks were never fetched: %s",
+            pool,
+            len(unfetched),
+            few(errors),
+            exc_info=unfetched[-1].value,
+        )
+
+
+def few(texts: Sequence[str]) -> str:
+    """The first of some texts, and how many more there are."""
+    more = len(texts) - _NAMED
+    return "; ".join(texts[:_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -19,8 +19,9 @@ from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, runtime_checkable
 
+from runtime import interrupts
 from runtime.core.records import Instruction, Stimulus, Transition
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ContextObserver",
+    "Deliver",
     "Detail",
     "InContext",
     "Observer",
@@ -46,6 +48,9 @@ _BRAKE_SECONDS: Final = 0.001
 _AT_ONCE: Final = 1000
 
 _T = TypeVar("_T")
+
+#: Hands in a stimulus with its payload.
+Deliver = Callable[[Stimulus, Any], None]
 
 #: One step of the core: the instant, what went in, what came out.
 Step = tuple[int, Stimulus, list[Instruction]]
@@ -108,13 +113,26 @@ class InContext:
     def __init__(self, observers: Sequence[ContextObserver]) -> None:
         self._observers = tuple(observers)
 
-    def submitted(self, number: int) -> None:
-        """See ``ContextObserver``."""
-        for observer in self._observers:
-            try:
-                observer.submitted(number)
-            except Exception:
-                self._leave_out(observer)
+    def submitting(self, deliver: Deliver) -> Deliver:
+        """How a task is handed in: its observers are told first, in its submitter's context.
+
+        Args:
+            deliver: hands it to the host.
+
+        Returns:
+            What does both.
+        """
+
+        @interrupts.shielded
+        def tell_and_deliver(stimulus: Any, payload: Any) -> None:
+            for observer in self._observers:
+                try:
+                    observer.submitted(stimulus.task)
+                except Exception:
+                    self._leave_out(observer)
+            deliver(stimulus, payload)
+
+        return tell_and_deliver
 
     def begin(self, number: int, attempt: int) -> None:
         """See ``ContextObserver``."""

@@ -16,22 +16,17 @@ from contextvars import copy_context
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from types import FunctionType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from runtime import interrupts
 from runtime.accounts import Accounts
 from runtime.attempt import current_attempt, here
 from runtime.config import (
-    HIGHEST_PRIORITY,
-    LONGEST_SECONDS,
-    LOWEST_PRIORITY,
-    MOST_RETRIES,
+    MOST_WORKERS,
     WorkerPoolConfig,
-    check_group,
     check_int,
     check_seconds,
-    plain_text,
     seconds_to_ns,
 )
 from runtime.core.records import (
@@ -40,17 +35,26 @@ from runtime.core.records import (
     CancelRequested,
     DrainRequested,
     FinishTask,
-    Stimulus,
+    ResizeRequested,
     TaskSubmitted,
     UnsetType,
 )
 from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
-from runtime.errors import PoolClosedError, WaitTimeoutError
+from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError
 from runtime.host import Host
-from runtime.logs import LogObserver
-from runtime.observers import ContextObserver, InContext, Observer, Relay, StepSink, check_observer
+from runtime.logs import LogObserver, few, log_unfetched
+from runtime.observers import (
+    ContextObserver,
+    Deliver,
+    InContext,
+    Observer,
+    Relay,
+    StepSink,
+    check_observer,
+)
 from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
+from runtime.submission import ASYNC, checked, is_async
 from runtime.threads import ThreadHost
 from runtime.view import PoolView
 
@@ -62,14 +66,12 @@ __all__ = ["WorkerPool"]
 _log = logging.getLogger("twinclock")
 _instances = itertools.count(1)
 
-_NAMED: Final = 5
-
 
 class WorkerPool:
     """Runs tasks in parallel, with retries, timeouts and an account of each.
 
-    Use it in a ``with`` block: leaving the block waits for all tasks; leaving it by an exception
-    aborts what is pending before it waits.
+    Use it in a ``with`` block: leaving the block waits for all tasks, those included that tasks go
+    on submitting; leaving it by an exception aborts what is pending before it waits.
 
     Args:
         config: how it is set up; the default is ``WorkerPoolConfig()``.
@@ -104,6 +106,7 @@ class WorkerPool:
         self._jobs = engine.jobs
         self._numbers = itertools.count(1)
         self._shut = False
+        self._closing = False  # shut for all but the pool's own running attempts
         self._rejected = {"closed": 0}
         self._finalizer: weakref.finalize[Any, Any] | None = None
         self._guarded: list[bool] = []
@@ -147,9 +150,9 @@ class WorkerPool:
                 in_context=in_context,
             )
         self._accounts = Accounts(engine, host, self._tallies)
-        self._deliver = host.deliver
+        self._deliver: Deliver = host.deliver
         if in_context is not None:
-            self._deliver = partial(_tell_and_deliver, in_context, host.deliver)
+            self._deliver = in_context.submitting(host.deliver)
         if host.clock == "wall" and interrupts.guard():
             self._guarded.append(True)
 
@@ -191,7 +194,8 @@ class WorkerPool:
 
         Args:
             task_name: what people call it.
-            task_fn: its function. It may run more than once, so it should be idempotent.
+            task_fn: its function. It may run more than once, so it should be idempotent. No
+                coroutine function: ``lambda: asyncio.run(fetch(url))`` calls one.
             args: positional arguments.
             kwargs: keyword arguments.
             priority: lower starts first.
@@ -206,8 +210,8 @@ class WorkerPool:
             The task's id.
 
         Raises:
-            TypeError: ``task_fn`` is no callable, ``args`` no tuple, ``kwargs`` no mapping, or
-                another argument has the wrong type.
+            TypeError: ``task_fn`` is no callable or a coroutine function, ``args`` no tuple,
+                ``kwargs`` no mapping, or another argument has the wrong type.
             ValueError: a number is out of range.
             PoolClosedError: the pool was shut down; a ``RuntimeError``.
         """
@@ -218,6 +222,11 @@ class WorkerPool:
             or not task_name.isascii()
             or type(args) is not tuple
             or not callable(task_fn)
+            or (
+                task_fn.__code__.co_flags & ASYNC
+                if type(task_fn) is FunctionType
+                else is_async(task_fn)
+            )
             or type(priority) is not int
             or not -2147483648 <= priority <= 2147483647
             or group != "default"
@@ -228,7 +237,10 @@ class WorkerPool:
             or idempotency_key is not None
             or here.running is not None
         ):
-            return self._submit_checked(
+            spec = checked(
+                self._numbers,
+                self._parent(),
+                self._host.epoch_ns,
                 task_name,
                 task_fn,
                 args,
@@ -240,11 +252,15 @@ class WorkerPool:
                 deadline,
                 idempotency_key,
             )
+            job = Job(spec, task_fn, args, dict(kwargs) if kwargs else None, copy_context())
+            if idempotency_key is not None:
+                job.more().idempotency_key = idempotency_key
+            return self._hand_in(job)
         number = next(self._numbers)
         spec = TaskSubmitted(number, task_name, priority)
         context = copy_context()
         self._jobs[number] = Job(spec, task_fn, args, None, context if context else NO_CONTEXT)
-        try:
+        try:  # what _hand_in does, without the call
             self._deliver(spec, None)
         except BaseException:
             self._take_back(number)
@@ -253,57 +269,9 @@ class WorkerPool:
             interrupts.raise_pending()
         return f"{self._prefix}{number}"
 
-    def _submit_checked(
-        self,
-        task_name: str,
-        task_fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
-        priority: int,
-        group: str,
-        timeout: float | UnsetType | None,
-        max_retries: int | UnsetType,
-        deadline: float | None,
-        idempotency_key: str | None,
-    ) -> str:
-        """``submit_task`` where there is more to look at."""
-        task_name = plain_text("task_name", task_name)
-        if not callable(task_fn):
-            raise TypeError(f"task_fn={task_fn!r}: must be callable")
-        if not isinstance(args, tuple):
-            raise TypeError(f"args={args!r}: must be a tuple, such as (value,)")
-        if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise TypeError(f"kwargs={kwargs!r}: must be a mapping of names to values")
-        if kwargs is not None and not all(isinstance(key, str) for key in kwargs):
-            raise TypeError(f"kwargs={kwargs!r}: its keys must be strings")
-        priority = check_int("priority", priority, LOWEST_PRIORITY, HIGHEST_PRIORITY)
-        group = check_group(group)
-        timeout_ns: int | UnsetType | None = UNSET
-        if timeout is not UNSET:
-            check_seconds("timeout", timeout, optional=True, positive=True)
-            timeout_ns = None if timeout is None else seconds_to_ns(timeout)
-        if max_retries is not UNSET:
-            max_retries = check_int("max_retries", max_retries, 0, MOST_RETRIES)
-        deadline_at_ns = None
-        if deadline is not None:
-            if isinstance(deadline, bool) or not isinstance(deadline, int | float):
-                raise TypeError(f"deadline={deadline!r}: must be an instant in epoch seconds")
-            if not abs(deadline) <= LONGEST_SECONDS * 9:
-                raise ValueError(
-                    f"deadline={deadline!r}: must be in epoch seconds, before the year 2255"
-                )
-            deadline_at_ns = seconds_to_ns(deadline) - self._host.epoch_ns
-        if idempotency_key is not None and not isinstance(idempotency_key, str):
-            raise TypeError(f"idempotency_key={idempotency_key!r}: must be a string")
-        running = here.running
-        parent = running[0].spec.task if running is not None and here.host is self._host else 0
-        number = next(self._numbers)
-        spec = TaskSubmitted(
-            number, task_name, priority, group, timeout_ns, max_retries, deadline_at_ns, parent
-        )
-        job = Job(spec, task_fn, args, dict(kwargs) if kwargs else None, copy_context())
-        if idempotency_key is not None:
-            job.more().idempotency_key = idempotency_key
+    def _hand_in(self, job: Job) -> str:
+        spec = job.spec
+        number = spec.task
         self._jobs[number] = job
         try:
             self._deliver(spec, None)
@@ -314,13 +282,21 @@ class WorkerPool:
             interrupts.raise_pending()
         return f"{self._prefix}{number}"
 
+    def _parent(self) -> int:
+        """The number of the task of this pool that calls, 0 for none."""
+        running = here.running
+        return running[0].spec.task if running is not None and here.host is self._host else 0
+
     def _take_back(self, number: int) -> None:
         """Forget a task on whose way in a signal handler raised, unless it has arrived."""
         self._host.held(partial(self._engine.forget_unless_known, number))
 
     def _refuse(self) -> None:
+        """Raise, unless the pool is only closing and a running attempt of its own submits."""
         if self._host.refusal is not None:
             raise self._host.refusal
+        if self._closing and self._parent():
+            return
         self._rejected["closed"] += 1
         raise PoolClosedError(
             f"the pool {self.config.name!r} was shut down and takes no more tasks; submit inside "
@@ -359,7 +335,7 @@ class WorkerPool:
     def wait_for_all(
         self, timeout: float | None = None, return_when: ReturnWhen = "ALL_COMPLETED"
     ) -> list[TaskResult]:
-        """Wait for every task submitted so far.
+        """Wait for every task submitted so far, and for what those tasks submit, and theirs.
 
         Args:
             timeout: how long to wait at most, in seconds; ``None`` for ever.
@@ -379,21 +355,36 @@ class WorkerPool:
             allowed = ", ".join(get_args(ReturnWhen))
             raise ValueError(f"return_when={return_when!r}: must be one of {allowed}")
         timeout_ns = self._timeout_ns(timeout)
-        engine = self._engine
+        engine, host, accounts = self._engine, self._host, self._accounts
+        until_ns = None if timeout_ns is None else host.now_ns() + timeout_ns
 
-        def look() -> tuple[list[Job], Watch]:
-            jobs = self._accounts.in_order()
-            return jobs, engine.watch(jobs, return_when)
+        def look() -> tuple[int, Watch]:
+            jobs = accounts.in_order()
+            return len(jobs), engine.watch(jobs, return_when, engine.born_meanwhile)
 
-        jobs, watch = self._host.held(look)
-        if not self._wait(watch, timeout_ns):
+        submitted, watch = host.held(look)
+        came_true = self._wait(watch, timeout_ns)
+        while came_true and return_when == "ALL_COMPLETED":
+            # a child may be told of after its parent's end, in the world of a search
+            late = host.held(partial(engine.born_meanwhile, watch))
+            if not late:
+                break
+            watch = host.held(
+                partial(engine.watch, [*watch.jobs, *late], return_when, engine.born_meanwhile)
+            )
+            left_ns = None if until_ns is None else max(0, until_ns - host.now_ns())
+            came_true = self._wait(watch, left_ns)
+        jobs = watch.jobs
+        if len(self._jobs) != submitted:
+            jobs = host.held(lambda: engine.family(watch, accounts.in_order()))
+        if not came_true:
             open_ids = [engine.task_id(job.spec.task) for job in jobs if job.end is None]
             raise WaitTimeoutError(
                 f"{len(open_ids)} of {len(jobs)} tasks had not ended after {timeout} s; they go on",
-                self._accounts.results(jobs),
+                accounts.results(jobs),
                 open_ids,
             )
-        return self._accounts.results(jobs)
+        return accounts.results(jobs)
 
     def _wait(self, watch: Watch, timeout_ns: int | None) -> bool:
         """Wait, from outside or from a task of this very pool."""
@@ -413,6 +404,8 @@ class WorkerPool:
             came_true = host.wait(watch, timeout_ns)
             if not came_true:
                 attempt.raise_if_cancelled()
+                if watch.refusal is not None:
+                    raise watch.refusal
             return came_true
         finally:
             if waiter is not None or not watch.done:
@@ -424,9 +417,9 @@ class WorkerPool:
             number = int(task_id[len(prefix) :])
             job = self._jobs[number]
         except (KeyError, TypeError, ValueError):
-            raise KeyError(task_id) from None
+            raise UnknownTaskIdError(task_id) from None
         if task_id != f"{prefix}{number}":
-            raise KeyError(task_id)
+            raise UnknownTaskIdError(task_id)
         return job
 
     @staticmethod
@@ -548,6 +541,33 @@ class WorkerPool:
             for instruction in instructions
         )
 
+    def resize(self, max_workers: int) -> None:
+        """Change how many tasks run at the same time, from now on.
+
+        More workers take on waiting tasks at once. With fewer, running attempts are left to finish,
+        and no attempt starts until fewer run than there are workers. The journal records it, and
+        ``config`` stays what the pool was made with. Where tasks wait for tasks of this very pool,
+        and with fewer workers nobody would be left to serve them, one of them gets a
+        ``WouldDeadlockError``.
+
+        Args:
+            max_workers: workers, 1 to 100,000.
+
+        Raises:
+            TypeError: no whole number.
+            ValueError: out of range.
+
+        Example:
+            >>> pool = WorkerPool(WorkerPoolConfig(max_workers=2))
+            >>> pool.resize(8)
+            >>> pool.get_summary_metrics()["max_workers"]
+            8
+            >>> pool.shutdown()
+        """
+        wanted = check_int("max_workers", max_workers, 1, MOST_WORKERS)
+        self._check_usable()
+        self._host.decide(ResizeRequested(wanted))
+
     def drain(self, timeout: float | None = None) -> bool:
         """Take no new tasks and finish the rest.
 
@@ -559,7 +579,7 @@ class WorkerPool:
         """
         timeout_ns = self._timeout_ns(timeout)
         self._check_usable()
-        self._shut = True
+        self._shut, self._closing = True, False
         self._host.decide(DrainRequested())
         return self._wait_until_empty(timeout_ns)
 
@@ -583,24 +603,47 @@ class WorkerPool:
     ) -> None:
         hurry = kind is not None and not issubclass(kind, Exception)  # Ctrl-C, sys.exit
         grace_ns = seconds_to_ns(self.config.exit_grace_seconds) if hurry else None
-        self._close(wait=True, abort=kind is not None, timeout_ns=grace_ns)
+        self._close(wait=True, abort=kind is not None, timeout_ns=grace_ns, children=kind is None)
 
     def _check_usable(self) -> None:
         if self._host.refusal is not None:
             raise self._host.refusal
 
-    def _close(self, *, wait: bool, abort: bool, timeout_ns: int | None) -> None:
+    def _close(
+        self, *, wait: bool, abort: bool, timeout_ns: int | None, children: bool = False
+    ) -> None:
+        self._closing = children and not self._shut
         self._shut = True
         host = self._host
-        if host.refusal is None:
-            host.deliver(DrainRequested(), None)  # not decide: a signal handler may call this
-            if abort:
-                host.deliver(AbortRequested(), None)
         try:
+            try:
+                if self._closing and host.refusal is None:
+                    self._wait_until_quiet()
+            finally:
+                self._closing = False
+                if host.refusal is None:
+                    host.deliver(DrainRequested(), None)  # not decide: a signal handler may call
+                    if abort:
+                        host.deliver(AbortRequested(), None)
             if wait and host.refusal is None:
                 self._finish(timeout_ns)
         finally:
             _unguard(self._guarded)
+
+    def _wait_until_quiet(self) -> None:
+        """Wait until nothing is in flight, children included, and take no more from that very
+        decision on.
+        """
+        engine, host = self._engine, self._host
+
+        def look() -> Watch:
+            return engine.watch(engine.live_jobs(), "ALL_COMPLETED", engine.live_jobs)
+
+        while self._closing and not host.decide_if(
+            lambda: not engine.core.live(), DrainRequested()
+        ):
+            if not self._wait(host.held(look), None):
+                return  # on virtual time, where nothing is left that could happen
 
     def _finish(self, timeout_ns: int | None) -> None:
         """Wait for what is left, and let go of everything."""
@@ -617,35 +660,14 @@ class WorkerPool:
                 "pool %r was shut down while %d abandoned attempts still run: %s",
                 self.config.name,
                 len(stuck),
-                _few(stuck),
+                few(stuck),
             )
-        self._report_unfetched()
+        log_unfetched(self.config.name, self._jobs.values())
 
     def _wait_until_empty(self, timeout_ns: int | None) -> bool:
         engine = self._engine
         watch = self._host.held(lambda: engine.watch(list(engine.jobs.values()), "ALL_COMPLETED"))
         return self._wait(watch, timeout_ns)
-
-    def _report_unfetched(self) -> None:
-        """No failure goes unnoticed: say which nobody has fetched."""
-        unfetched = [
-            job
-            for job in self._jobs.values()
-            if job.end is not None
-            and job.end.outcome in ("error", "timeout")
-            and not job.more().fetched
-        ]
-        for job in unfetched:
-            job.more().fetched = True
-        if unfetched:
-            errors = [str(job.value) for job in unfetched if isinstance(job.value, Exception)]
-            _log.error(
-                "pool %r: the failures of %d tasks were never fetched: %s",
-                self.config.name,
-                len(unfetched),
-                _few(errors),
-                exc_info=unfetched[-1].value,
-            )
 
 
 def _forgotten(host: ThreadHost, guarded: list[bool]) -> None:
@@ -669,19 +691,3 @@ def _tallies(
         recorder.errors if recorder is not None else 0,
         relay.observer_errors if relay is not None else 0,
     )
-
-
-def _tell_and_deliver(
-    in_context: InContext,
-    deliver: Callable[[Stimulus, Any], None],
-    submitted: TaskSubmitted,
-    payload: Any,
-) -> None:
-    """Hand in a task, after those who have to be in its submitter's context."""
-    in_context.submitted(submitted.task)
-    deliver(submitted, payload)
-
-
-def _few(texts: Sequence[str]) -> str:
-    more = len(texts) - _NAMED
-    return "; ".join(texts[:_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -39,9 +39,11 @@ from runtime.journal import (
 )
 from runtime.observers import Step
 
-__all__ = ["JournalTo", "Recorder", "StepDigest", "describe_host", "to_records"]
+__all__ = ["JournalTo", "Recorder", "StepDigest", "closed_journal", "describe_host", "to_records"]
 
 _log = logging.getLogger("twinclock")
+
+_STATE: Final = b'"state":"'
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,25 @@ def to_records(steps: Sequence[Step], first: int) -> list[Record]:
     ]
 
 
+def closed_journal(header: Header, steps: Sequence[Step]) -> bytes:
+    """A whole journal at once, as a recorder writes it step by step.
+
+    Args:
+        header: its first line.
+        steps: all of the run.
+
+    Returns:
+        What stands in the file once the pool is closed.
+    """
+    body = msgspec.json.encode(header)
+    seal = Seal(body)
+    bodies = encode_records(to_records(steps, 0))
+    data = seal.header + seal.lines(bodies)
+    data += seal.lines([msgspec.json.encode(Footer(len(bodies), seal.digest))], footer=True)
+    at = body.index(_STATE) + len(_STATE)
+    return data[:at] + b"closed".ljust(STATE_WIDTH) + data[at + STATE_WIDTH :]
+
+
 class StepDigest:
     """Keeps the digest that a journal of the same steps would have."""
 
@@ -158,7 +179,7 @@ class Recorder:
         self._records = 0
         self._file: int | None = None
         body = msgspec.json.encode(header)
-        self._state_at = body.index(b'"state":"') + len(b'"state":"')
+        self._state_at = body.index(_STATE) + len(_STATE)
         self._seal = Seal(body)
         try:
             self._file = _open_new(self.path)

@@ -33,6 +33,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
+from types import AsyncGeneratorType
 from typing import Any, Final, TypeVar
 
 from runtime import interrupts, processes
@@ -46,6 +47,7 @@ from runtime.core.records import (
     DropResult,
     FinishTask,
     Instruction,
+    RetireSlot,
     StartAttempt,
     Stimulus,
     StopWorkers,
@@ -56,6 +58,7 @@ from runtime.errors import PoolBrokenError, ReentrantCallError
 from runtime.failures import describe, without_this_frame
 from runtime.logs import log_late_exception
 from runtime.observers import InContext, Relay
+from runtime.submission import refuse_awaitable
 
 __all__ = ["ThreadHost"]
 
@@ -102,6 +105,7 @@ class ThreadHost:
         self._stopped = False
         self._wake_at = _NEVER
         self._clock_thread: threading.Thread | None = None
+        self._clock_start = allocate_lock()  # taken by whoever starts the clock thread
         self._clock_signal = allocate_lock()
         self._clock_signal.acquire()
         self._clock_done = allocate_lock()
@@ -110,6 +114,7 @@ class ThreadHost:
         self._exit_signal.acquire()
         self._waiting: set[Watch] = set()
         self._enter = self._make_enter()
+        self.deliver = self._enter  # type: ignore[method-assign, assignment]  # a call less
         self._retry_on = engine.config.retry_on
         processes.register(self)
 
@@ -145,6 +150,17 @@ class ThreadHost:
     def decide(self, stimulus: Stimulus) -> list[Instruction]:
         """Hand in a stimulus and have it decided before this returns."""
         return self.held(partial(self._take_whole, stimulus, None))
+
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two."""
+
+        def look() -> bool:
+            if condition():
+                self._take_whole(stimulus, None)
+                return True
+            return False
+
+        return self.held(look)
 
     @interrupts.shielded
     def held(self, look: Callable[[], _T]) -> _T:
@@ -198,7 +214,7 @@ class ThreadHost:
         instructions = engine.decide(now, stimulus)
         for instruction in instructions:
             if type(instruction) is StartAttempt:
-                self._hand_out(engine.jobs[instruction.task], instruction.attempt)
+                self._hand_out(engine.jobs[instruction.task], instruction.attempt, now)
             else:
                 engine.carry_out(now, instruction, stimulus, payload)
                 self._carry_out(instruction)
@@ -230,7 +246,7 @@ class ThreadHost:
 
         @interrupts.shielded
         def enter(  # noqa: PLR0915
-            stimulus: Stimulus | None, payload: Any, worker: bool
+            stimulus: Stimulus | None, payload: Any, worker: bool = False
         ) -> _Item | None:
             """Take a stimulus through the core, and all others that are there; or leave it to
             the thread that holds the core. Without a stimulus, take what is there.
@@ -272,7 +288,7 @@ class ThreadHost:
                                             now,
                                         )
                                     else:
-                                        hand_out(jobs[instruction.task], instruction.attempt)
+                                        hand_out(jobs[instruction.task], instruction.attempt, now)
                                 elif type(instruction) is FinishTask:
                                     finish(now, instruction, stimulus, payload)
                                 else:
@@ -320,7 +336,7 @@ class ThreadHost:
 
     def _carry_out(self, instruction: Instruction) -> None:
         """Do the host's part of what is neither a start nor a task's end."""
-        if type(instruction) is DropResult:
+        if type(instruction) is DropResult or type(instruction) is RetireSlot:
             self._let_one_go()
         elif type(instruction) is StopWorkers:
             self._stop_workers()
@@ -341,8 +357,8 @@ class ThreadHost:
 
     # ------------------------------------------------------------ workers
 
-    def _hand_out(self, job: Job, attempt: int) -> None:
-        item = (job, attempt, self.now_ns())
+    def _hand_out(self, job: Job, attempt: int, now: int) -> None:
+        item = (job, attempt, now)
         if self.engine.core.outstanding > self._alive:
             self._spawn(item)
         else:
@@ -393,6 +409,7 @@ class ThreadHost:
         enter = self._enter
         get = self._queue.get
         unheard = self.engine.unheard
+        begin = None if in_context is None else in_context.begin
         cpu: int | None = None
         here.host = self
         while True:
@@ -412,9 +429,12 @@ class ThreadHost:
             begun_at = clock() - origin
             try:
                 own = context.copy()
-                if in_context is not None:
-                    own.run(in_context.begin, number, attempt)
+                if begin is not None:
+                    own.run(begin, number, attempt)
                 value = own.run(fn, *args, **kwargs) if kwargs else own.run(fn, *args)
+                kind = type(value)
+                if kind is AsyncGeneratorType or hasattr(kind, "__await__"):
+                    refuse_awaitable(value, job.spec.name)
             except BaseException as error:
                 ended_at = clock() - origin
                 if cpu_clock is not None and cpu is not None:
@@ -450,8 +470,11 @@ class ThreadHost:
             log_late_exception(self.engine.config.name, task_id, attempt, error)
 
     def _let_one_go(self) -> None:
-        """An abandoned attempt came back: a worker is one too many where its slot was replaced."""
-        needed = max(self.engine.config.max_workers, self.engine.core.outstanding)
+        """A worker is one too many where an abandoned attempt came back whose slot was replaced,
+        and where a slot was retired.
+        """
+        core = self.engine.core
+        needed = max(core.workers, core.outstanding)
         if self._alive > needed and not self._stopped:
             self._alive -= 1
             self._queue.put(None)
@@ -468,18 +491,21 @@ class ThreadHost:
 
     def _need_clock_thread(self) -> None:
         _signal(self._clock_signal)  # also for one that is only now started: it looks at once
-        if self._clock_thread is None and not self._stopped:
-            self._clock_thread = thread = threading.Thread(
+        # called outside the core's lock, too: of those who see that there is none, one starts it
+        if self._clock_thread is None and not self._stopped and self._clock_start.acquire(False):
+            thread = threading.Thread(
                 target=self._keep_time,
                 name=f"{self.engine.config.name}-clock",
                 daemon=True,
             )
+            self._clock_thread = thread
             try:
                 thread.start()
             except BaseException as error:
                 if thread.ident is None:
                     self._clock_thread = None
                     self._wake_at = _NEVER
+                    self._clock_start.release()
                 # out of threads: the next decision tries again, and who waits keeps the time
                 if not isinstance(error, RuntimeError):
                     raise

@@ -26,6 +26,7 @@ class Present:
         delayed: tasks in backoff.
         oldest_ready_at_ns: since when the one that has waited longest waits, ``None`` for none.
         running_since_ns: when each attempt that runs was started.
+        workers: how many there are to be: as configured, or as resized since.
         idle: workers that have nothing to do.
         abandoned: abandoned attempts that still run.
         rejected: submissions that were refused, by reason.
@@ -38,6 +39,7 @@ class Present:
     delayed: int
     oldest_ready_at_ns: int | None
     running_since_ns: list[int]
+    workers: int
     idle: int
     abandoned: int
     rejected: dict[str, int]
@@ -176,7 +178,8 @@ def present(core: Core, now_ns: int, tallies: tuple[dict[str, int], int, int]) -
         delayed=delayed,
         oldest_ready_at_ns=oldest_ready_at_ns,
         running_since_ns=running,
-        idle=core.settings.max_workers - core.busy,
+        workers=core.workers,
+        idle=core.idle,
         abandoned=core.abandoned,
         rejected=rejected,
         journal_errors=journal_errors,

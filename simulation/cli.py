@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,9 +17,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from runtime.journal import JournalError
-from simulation.commands.common import BAD_INPUT, FINE, warn
-from simulation.whatif.parallel import WorkerLostError
+from simulation.commands.common import BAD_INPUT, FAILED, FINE, REFUSED, warn
 
 __all__ = ["main"]
 
@@ -41,6 +40,13 @@ _COMMANDS: Final = (
 
 #: Those that Python will not have as a name.
 _SPELLED: Final = {"import": "import_"}
+
+#: Libraries that the base install does not have: their extra, and what they do.
+_EXTRAS: Final = {
+    "bokeh": ("report", "draws the page"),
+    "numpy": ("whatif", "computes intervals"),
+    "scipy": ("whatif", "computes intervals"),
+}
 
 
 class _Commands(click.Group):
@@ -70,14 +76,18 @@ class _Commands(click.Group):
             code = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:  # whoever read us has gone: nobody is left to be told
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return FINE
         except OSError as error:
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             raise click.ClickException(f"cannot write the answer: {error.strerror}") from None
         return code
+
+
+def _drop_output() -> None:
+    """What is left in the buffer goes nowhere, so that the interpreter's end says nothing of it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(
@@ -86,6 +96,9 @@ class _Commands(click.Group):
 )
 def cli() -> None:
     """Replay recorded runs exactly, ask what another setting would have done, run scenarios.
+
+    COMMAND --help has an example of each. Exit codes: 0 fine; 1 a divergence, or a check that
+    failed; 2 bad usage or input; 3 refused, since a prediction would not be honest.
 
     \b
     Example:
@@ -102,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     if sys.stdout is None or sys.stderr is None:
         sys.exit(BAD_INPUT)  # closed by whoever started us: there is nowhere to say so
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that a locale has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=argv, prog_name="python -m simulation", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -112,16 +127,38 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = BAD_INPUT
     except click.Abort:
         code = 130
+    except MemoryError:
+        warn("error: there is not enough memory for this")
+        code = BAD_INPUT
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing == "bokeh":
-            warn("error: bokeh draws the page and is not there: pip install 'twinclock[report]'")
-        elif missing in ("numpy", "scipy"):
-            warn(f"error: {missing} is needed for intervals: pip install 'twinclock[whatif]'")
-        else:
+        if missing not in _EXTRAS:
             raise
+        extra, what = _EXTRAS[missing]
+        warn(
+            f"error: {missing}, which {what}, is not installed: pip install '.[{extra}]' in a "
+            f"checkout of twinclock"
+        )
         code = BAD_INPUT
-    except (JournalError, WorkerLostError, ValueError, TypeError) as error:
-        warn(f"error: {error}")
-        code = BAD_INPUT
+    except Exception as error:
+        code, line = _answer_to(error)
+        warn(line)
     sys.exit(code or FINE)
+
+
+def _answer_to(error: Exception) -> tuple[int, str]:
+    """The exit code and the line of what is no bug of ours; anything else is raised again."""
+    from simulation.incidents import CannotSliceError  # noqa: PLC0415  # start-up time
+    from simulation.replay import NondeterminismError  # noqa: PLC0415
+    from simulation.whatif.answer import DishonestError  # noqa: PLC0415
+    from simulation.whatif.parallel import WorkerLostError  # noqa: PLC0415
+
+    if isinstance(error, DishonestError):
+        return REFUSED, f"refused: {error} (--force answers anyway)"
+    if isinstance(error, CannotSliceError):
+        return REFUSED, f"refused: {error}"
+    if isinstance(error, NondeterminismError):
+        return FAILED, f"error: {error}; replay it, with no other option, to see the difference"
+    if isinstance(error, WorkerLostError | ValueError | TypeError):
+        return BAD_INPUT, f"error: {error}"
+    raise error

@@ -13,10 +13,12 @@ attempts (``docs/decisions/0006``: half the time a task).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, get_args
 
+import msgspec
 import simpy
 
 from runtime.core import Core
@@ -39,6 +41,7 @@ Arrival = tuple[int, SimultaneousPart]
 NEVER: Final = 1 << 63
 _INFINITY: Final = float("inf")
 _NO_ARRIVAL: Final[Arrival] = (NEVER, AbortRequested())
+_PARTS: Final = frozenset(get_args(SimultaneousPart))
 
 
 class Timed(Protocol):
@@ -52,6 +55,19 @@ class Timed(Protocol):
 
     def advance(self, now_ns: int) -> None:
         """Do what is due now."""
+
+
+class _Alarm(msgspec.Struct, gc=False):
+    """What is called back: all of a SimPy event that its environment and the callback need.
+
+    Args:
+        callbacks: what is called, with the alarm; SimPy takes them out for that.
+        value: what it carries.
+    """
+
+    callbacks: list[Callable[[Any], None]] | None
+    value: Any
+    _ok: ClassVar[bool] = True  # SimPy asks whether it is to raise
 
 
 class VirtualClock:
@@ -79,7 +95,9 @@ class VirtualClock:
         self._decide = decide
         self._carry_out = carry_out
         self._env: Any = simpy.Environment(initial_time=0)
-        self._event_at = NEVER  # of the next SimPy event
+        self._event_at = NEVER  # of the next SimPy event, or of what is called back now
+        # called back now, after SimPy's events of this instant
+        self._soon: deque[tuple[Callable[[Any], None], _Alarm]] = deque()
         self._ends: list[tuple[int, int, Stimulus, Any]] = []  # heap: at, count, what, payload
         self._count = 0
         self._arrivals: Iterator[Arrival] = iter(()) if arrivals is None else arrivals
@@ -119,15 +137,19 @@ class VirtualClock:
     def at(self, after_ns: int, callback: Callable[[Any], None], value: Any = None) -> None:
         """Call back after a while.
 
+        What is to be called back at one instant is called in the order in which this was asked.
+
         Args:
             after_ns: how long after now, in nanoseconds.
-            callback: called with the SimPy event, which carries ``value``.
+            callback: called with an event that has ``value``.
             value: what to carry.
         """
-        env = self._env
         at = self.now + after_ns
-        timeout = env.timeout(at - env.now, value)
-        timeout.callbacks.append(callback)
+        if after_ns:
+            env = self._env
+            env.schedule(_Alarm([callback], value), delay=at - env.now)
+        else:  # SimPy's events of this instant were all asked for before it came
+            self._soon.append((callback, _Alarm(None, value)))
         self._event_at = min(self._event_at, at)
 
     def drive(self, timed: Timed) -> None:
@@ -156,10 +178,11 @@ class VirtualClock:
             parts: list[SimultaneousPart] = []
             payloads: dict[tuple[int, int], Any] = {}
             for stimulus, payload in batch:
-                if isinstance(stimulus, SimultaneousPart):
-                    parts.append(stimulus)
-                if isinstance(stimulus, AttemptSucceeded | AttemptFailed):
-                    payloads[stimulus.task, stimulus.attempt] = payload
+                kind = type(stimulus)
+                if kind in _PARTS:
+                    parts.append(stimulus)  # type: ignore[arg-type]  # by its kind
+                if kind is AttemptSucceeded or kind is AttemptFailed:
+                    payloads[stimulus.task, stimulus.attempt] = payload  # type: ignore[union-attr]
             if len(parts) > 1:
                 self.decide(Simultaneous(tuple(parts)), payloads)
             else:  # the others are wakes, and a wake says nothing that any decision does not
@@ -232,8 +255,7 @@ class VirtualClock:
                     while ends and ends[0][0] == instant:
                         gathered.append(heappop(ends)[2:])
                     while self._event_at == instant:
-                        self._env.step()
-                        self._look_at_events()
+                        self._step()
                     if len(gathered) != 1:
                         self.settle()
                         continue
@@ -244,8 +266,23 @@ class VirtualClock:
                 self._mind_deadline()
         return True
 
+    def _step(self) -> None:
+        """Let the next thing of this instant call back."""
+        env, soon = self._env, self._soon
+        if soon and env.peek() > self.now:
+            callback, alarm = soon.popleft()
+            callback(alarm)
+        else:
+            env.step()
+        at = env.peek()  # what _look_at_events does, without the call
+        if soon and at > self.now:
+            at = self.now
+        self._event_at = NEVER if at == _INFINITY else int(at)
+
     def _look_at_events(self) -> None:
         at = self._env.peek()
+        if self._soon and at > self.now:
+            at = self.now
         self._event_at = NEVER if at == _INFINITY else int(at)
 
 
@@ -254,7 +291,7 @@ class _Both:
 
     def __init__(self, env: Any, timed: Timed) -> None:
         self._env, self._timed = env, timed
-        self.timeout = env.timeout
+        self.schedule = env.schedule
 
     @property
     def now(self) -> Any:

@@ -60,6 +60,21 @@ def _check(
         raise ValueError(f"{name}={value!r}: must be {'more than 0' if positive else '0 or more'}")
 
 
+def check_constant(seconds: float) -> None:
+    """Refuse what can be nobody's duration.
+
+    Args:
+        seconds: how long; ``math.inf`` never ends.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, or too long.
+    """
+    _check("seconds", seconds, most=math.inf)
+    if LONGEST_SECONDS < seconds < math.inf:
+        raise ValueError(f"seconds={seconds!r}: at most {LONGEST_SECONDS:g}, or inf")
+
+
 @dataclass(frozen=True, slots=True)
 class Constant:
     """Always the same.
@@ -75,9 +90,7 @@ class Constant:
     seconds: float
 
     def __post_init__(self) -> None:
-        _check("seconds", self.seconds, most=math.inf)
-        if LONGEST_SECONDS < self.seconds < math.inf:
-            raise ValueError(f"seconds={self.seconds!r}: at most {LONGEST_SECONDS:g}, or inf")
+        check_constant(self.seconds)
 
     def at(self, u: float) -> float:
         """The value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import AsyncGeneratorType
 from typing import Any, Final, Literal, TypeVar
 
 import simpy
@@ -10,6 +11,7 @@ import simpy
 from runtime.core.records import (
     AttemptFailed,
     AttemptSucceeded,
+    FinishTask,
     Instruction,
     StartAttempt,
     Stimulus,
@@ -18,6 +20,7 @@ from runtime.core.records import (
 from runtime.engine import Engine, Job, Raised, Watch
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
+from runtime.submission import refuse_awaitable
 from simulation.models import Modelled, ended
 from simulation.world.aliases import adopt
 from simulation.world.carriers import ThreadCarrier, make_greenlet_carrier
@@ -72,6 +75,7 @@ class VirtualHost:
         self._relay: Relay | None = None
         self._in_context: InContext | None = None
         self._nothing_left = False
+        self._sampler: tuple[Modelled | None, Any] = (None, None)  # the last, and its draws
         self.world = self._make_world(
             self._time,
             make_greenlet_carrier() if carrier == "greenlet" else ThreadCarrier,
@@ -129,6 +133,14 @@ class VirtualHost:
         self._time.settle()
         return self._time.decide(stimulus, None)
 
+    def decide_if(self, condition: Callable[[], bool], stimulus: Stimulus) -> bool:
+        """Hand in a stimulus where a condition holds, with no decision between the two."""
+        self._time.settle()
+        if condition():
+            self._time.decide(stimulus, None)
+            return True
+        return False
+
     def held(self, look: Callable[[], _T]) -> _T:
         """Call something: only one thread runs at any moment, so there is nobody to hold off."""
         self._time.settle()
@@ -139,16 +151,24 @@ class VirtualHost:
     def _carry_out(
         self, now_ns: int, instruction: Instruction, stimulus: Stimulus, payload: Any
     ) -> None:
-        if type(instruction) is not StartAttempt:
+        kind = type(instruction)
+        if kind is FinishTask:
+            self.engine.finish(now_ns, instruction, stimulus, payload)  # type: ignore[arg-type]
+            return
+        if not isinstance(instruction, StartAttempt):
             self.engine.carry_out(now_ns, instruction, stimulus, payload)
-            if type(instruction) is StopWorkers and self._relay is not None:
+            if kind is StopWorkers and self._relay is not None:
                 self._relay.flush()
             return
         number, attempt = instruction.task, instruction.attempt
         job = self.engine.jobs[number]
         model = job.fn
         if isinstance(model, Modelled):
-            behaviour = model.sampler(self._seed)(number, attempt)
+            known, sample = self._sampler
+            if model is not known:  # most tasks in a row share theirs
+                sample = model.sampler(self._seed)
+                self._sampler = model, sample
+            behaviour = sample(number, attempt)
             took = behaviour.duration_ns
             if took is not None:
                 failure = behaviour.failure
@@ -168,6 +188,7 @@ class VirtualHost:
             self._time.happen(AttemptSucceeded(number, attempt, began, began, began), None)
             return
         fn, args = adopt(fn, args, kwargs)
+        fn = self._struck(fn, number, attempt)
 
         def run() -> None:
             try:
@@ -175,6 +196,9 @@ class VirtualHost:
                 if self._in_context is not None:
                     own.run(self._in_context.begin, number, attempt)
                 value = own.run(fn, *args, **(kwargs or {}))
+                of = type(value)
+                if of is AsyncGeneratorType or hasattr(of, "__await__"):
+                    refuse_awaitable(value, job.spec.name)
             except WorldEnded:
                 raise
             except BaseException as error:
@@ -190,6 +214,10 @@ class VirtualHost:
         strand = self.world.spawn(run, name, (self, (job, attempt, began)))
         strand.turn += 1
         self._time.due.append(strand)
+
+    def _struck(self, fn: Callable[..., Any], number: int, attempt: int) -> Callable[..., Any]:
+        """What is called for a task's function; a search lets faults strike its end."""
+        return fn
 
     def sleep(self, job: Job, attempt: int, duration_ns: int) -> None:
         """Let the calling attempt sleep, at most until its token is set."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from runtime.config import LONGEST_SECONDS, check_seconds, plain_text, seconds_to_ns
 from runtime.core.keyed import BLOCK, Purpose, block, uniform
 from runtime.core.records import AttemptFailed, AttemptSucceeded
-from simulation.distributions import Constant, Distribution, all_at
+from simulation.distributions import Constant, Distribution, all_at, check_constant
 
 __all__ = ["Behaviour", "Fails", "Modelled", "ended"]
+
+#: Draws of a block that are made one by one before the rest of it is made at once.
+_ONE_BY_ONE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Modelled:
             ):
                 raise TypeError(f"duration={duration!r}: must be seconds or a distribution")
             if isinstance(duration, int | float):
-                Constant(duration)  # checks it
+                check_constant(duration)
         outcomes = _by_attempt(self.outcome)
         if not outcomes:
             raise ValueError("outcome=[]: at least one is needed")
@@ -137,6 +140,9 @@ class Modelled:
             A function of the task's number and the attempt's number, from 1; it gives the same
             for the same arguments.
         """
+        if self.outcome is None and not self.cpu_share and isinstance(self.duration, int | float):
+            always = _succeeds(self.duration)
+            return lambda task, attempt: always
         distributions = [
             Constant(d) if isinstance(d, int | float) else d for d in _by_attempt(self.duration)
         ]
@@ -163,17 +169,25 @@ class Modelled:
 
 
 def _always_succeeds(distribution: Distribution, seed: int) -> Callable[[int, int], Behaviour]:
-    """A sampler that keeps the block of behaviours which it is in: a quarter of the time."""
-    index = -1
+    """A sampler that makes a block of behaviours at once where more than a few of it are asked for.
+
+    A task with a model of its own asks for one, a workload for all of them; and a block costs a
+    quarter of what its behaviours cost one by one.
+    """
+    index, asked = -1, 0
     behaviours: list[Behaviour] = []
 
     def sample(task: int, attempt: int) -> Behaviour:
-        nonlocal index, behaviours
+        nonlocal index, asked, behaviours
         if attempt != 1:
             return _succeeds(distribution.at(uniform(seed, task, attempt, Purpose.DURATION)))
         if task // BLOCK != index:
-            index = task // BLOCK
+            index, asked, behaviours = task // BLOCK, 0, []
+        if not behaviours:
             draws = block(seed, 1, Purpose.DURATION, index)
+            asked += 1
+            if asked <= _ONE_BY_ONE:
+                return _succeeds(distribution.at(draws[task % BLOCK]))
             behaviours = [_succeeds(seconds) for seconds in all_at(distribution, draws)]
         return behaviours[task % BLOCK]
 
@@ -190,6 +204,8 @@ def _duration_ns(seconds: float) -> int | None:
 
 
 def _by_attempt(given: Any) -> list[Any]:
+    if given is None or isinstance(given, int | float):  # most; to ask whether it is a list is slow
+        return [given]
     return list(given) if isinstance(given, Sequence) else [given]
 
 

@@ -33,7 +33,8 @@ def measure(run: Run) -> dict[str, float]:
     The makespan goes from the first submission to the last end. A task's seconds go from its
     submission to its end, and count for every task that ended other than by cancel. A quantile is
     the smallest value that at least that share of tasks does not exceed. Utilization is the time
-    that attempts ran, abandoned ones until they were, over the makespan of all workers.
+    that attempts ran, abandoned ones until they were, over the makespan of all slots, as many as
+    there were at each instant.
 
     Args:
         run: a simulated run, or a recording in the same form.
@@ -57,7 +58,9 @@ def measure(run: Run) -> dict[str, float]:
         busy_ns += end.running_ns
     seconds = task_seconds(run)
     ended = len(run.ends)
-    span_ns = run.ended_at_ns[-1] - first if first is not None else 0
+    last = run.ended_at_ns[-1] if first is not None else 0
+    span_ns = last - first if first is not None else 0
+    slots_ns = run.slot_ns(first or 0, last)
     return {
         "makespan_seconds": span_ns / 1e9 if ended else math.nan,
         "success_rate": completed / ended if ended else math.nan,
@@ -70,7 +73,7 @@ def measure(run: Run) -> dict[str, float]:
         "task_seconds_p50": quantile(seconds, 0.50),
         "task_seconds_p95": quantile(seconds, 0.95),
         "task_seconds_p99": quantile(seconds, 0.99),
-        "utilization": busy_ns / (span_ns * run.max_workers) if span_ns else math.nan,
+        "utilization": busy_ns / slots_ns if span_ns else math.nan,
     }
 
 

@@ -92,9 +92,11 @@ class SimulatedWorkerPool(WorkerPool):
         weakref.finalize(self, self._virtual.release).atexit = False
         return self._virtual
 
-    def _close(self, *, wait: bool, abort: bool, timeout_ns: int | None) -> None:
+    def _close(
+        self, *, wait: bool, abort: bool, timeout_ns: int | None, children: bool = False
+    ) -> None:
         try:
-            super()._close(wait=wait, abort=abort, timeout_ns=timeout_ns)
+            super()._close(wait=wait, abort=abort, timeout_ns=timeout_ns, children=children)
         finally:
             if wait:
                 self._virtual.release()

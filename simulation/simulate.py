@@ -25,6 +25,7 @@ from runtime.recorder import StepDigest
 from simulation.clock import NEVER, VirtualClock
 from simulation.machine.machine import Machine, MachineRun
 from simulation.models import Behaviour, Fails, ended
+from simulation.sizes import Sizes
 from simulation.workload import Reactive, Sampler, Workload
 
 __all__ = ["HEEDED", "Run", "simulate"]
@@ -39,7 +40,7 @@ class Run:
     """What came of one simulated run.
 
     Args:
-        max_workers: slots.
+        max_workers: workers that it began with.
         ended_at_ns: the instants at which tasks ended, in order.
         ends: the ends themselves.
         timeouts: attempts abandoned because their time was up.
@@ -47,6 +48,7 @@ class Run:
             of those that would never have ended or that heeded their token.
         held: attempts whose slot was not freed when they were abandoned, so that it waited for
             them.
+        sizes: how many slots it had when, where it was resized; ``None`` where it was not.
         unfinished: tasks that never ended, because nothing was left to happen.
         steps: every step of the core, where it was asked for.
         transitions: every transition, where it was asked for.
@@ -58,9 +60,22 @@ class Run:
     timeouts: int = 0
     abandoned_after_ns: dict[tuple[int, int], int] = field(default_factory=dict)
     held: int = 0
+    sizes: Sizes | None = None
     unfinished: int = 0
     steps: list[Step] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
+
+    def slot_ns(self, from_ns: int, to_ns: int) -> int:
+        """What all slots had together between two instants, in nanoseconds.
+
+        Args:
+            from_ns: from when on.
+            to_ns: until when.
+        """
+        sizes = self.sizes
+        return (
+            self.max_workers * (to_ns - from_ns) if sizes is None else sizes.slot_ns(from_ns, to_ns)
+        )
 
     @property
     def digest(self) -> str:
@@ -122,6 +137,8 @@ class _Simulation:
         self._clock.run(None)
         core = self._core
         result = self._result
+        if core.resizes:
+            result.sizes = Sizes(self._result.max_workers, core.resizes)
         result.unfinished = len(core.live())
         result.transitions = core.take_transitions()
         return result

@@ -12,29 +12,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
-    INVALID_SPAN,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
     Status,
     StatusCode,
-    set_span_in_context,
+    TraceFlags,
 )
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util import types
 
-__all__ = ["SPAN_KEY", "UNSET_STATUS", "DroppedSpan", "LightSpan"]
+from telemetry.current import context_of
 
-#: The key under which a context of OpenTelemetry's has its current span.
-SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+__all__ = ["FLAGS", "RANDOM_TRACE_ID", "UNSET_STATUS", "DroppedSpan", "LightSpan", "drawn"]
+
 UNSET_STATUS: Final = Status(StatusCode.UNSET)
+#: The flag that says that a trace id is random (W3C Trace Context, level 2); older SDKs have no
+#: name for it.
+RANDOM_TRACE_ID: Final = 2
+#: All flags there are, by their number: making one takes longer than looking it up.
+FLAGS: Final = tuple(TraceFlags(number) for number in range(4))
 
 
 class LightSpan(Span):
@@ -145,36 +149,63 @@ class LightSpan(Span):
 class DroppedSpan(NonRecordingSpan):
     """The span of a task that is not sampled: nothing but a context, made when it is asked for.
 
+    Each pool makes a subclass, by which it knows its own.
+
     Args:
-        make: makes the context of a task by its number.
-        number: which task's.
-        parent: the context above, ``None`` for a root.
+        number: the task's.
+        above: the span that was current when the task was handed in, ``None`` for a root.
 
     Attributes:
         trace_id: the trace by which it was decided, 0 where that depended on no trace.
         trace_state: what the sampler said of it.
+        seed: of the ids of all such spans of the pool.
+        root_flags: the flags of those that begin a trace.
     """
 
+    above: Any = None
+    seed = 0
+    root_flags = 0
     trace_id = 0
     trace_state: TraceState | None = None
+    _made: SpanContext | None = None
 
-    def __init__(
-        self,
-        make: Callable[[DroppedSpan], SpanContext],
-        number: int,
-        parent: SpanContext | None,
-    ) -> None:
-        self._make = make
+    def __init__(self, number: int, above: Any = None) -> None:
         self.number = number
-        self.parent = parent
+        if above is not None:
+            # of those above that are dropped only the first one's trace matters: the others are let
+            # go of, or a task that hands in another, and that another, would make a chain without
+            # end. isinstance would be slow: it is an ABC
+            dropped = DroppedSpan in type(above).__mro__
+            self.above = above.above or above if dropped else above
 
     def get_span_context(self) -> SpanContext:
         """Its context; the same for all who ask, in whatever thread."""
-        return self._make(self)
-
-    def made_by(self, make: Callable[[DroppedSpan], SpanContext]) -> bool:
-        """Whether it is of a certain pool."""
-        return self._make is make
+        made = self._made
+        if made is None:
+            trace_id, span_id = drawn(self.seed, self.number, 0)
+            state, flags = self.trace_state, self.root_flags
+            above = context_of(self.above)
+            if above is not None:
+                trace_id, flags = above.trace_id, above.trace_flags & RANDOM_TRACE_ID
+                state = above.trace_state if state is None else state
+            made = SpanContext(self.trace_id or trace_id, span_id, False, FLAGS[flags], state)
+            self._made = made
+        return made
 
     def __repr__(self) -> str:
-        return f"DroppedSpan({self.get_span_context()!r})"
+        return f"{type(self).__name__}({self.get_span_context()!r})"
+
+
+def drawn(seed: int, number: int, attempt: int) -> tuple[int, int]:
+    """Ids of a trace and of a span that depend on nothing else.
+
+    Args:
+        seed: any number.
+        number: a task's.
+        attempt: an attempt's, 0 for the task itself.
+
+    Returns:
+        Neither is 0.
+    """
+    draw = Random((((seed << 64) | number) << 32) | attempt).getrandbits
+    return draw(128) or 1, draw(64) or 1

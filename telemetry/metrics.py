@@ -263,7 +263,7 @@ def _readings(
     yield "workers", (pool, "busy"), len(now.running_since_ns)
     yield "workers", (pool, "idle"), now.idle
     yield "workers", (pool, "abandoned"), now.abandoned
-    yield "workers_limit", (pool,), view.settings.max_workers
+    yield "workers_limit", (pool,), now.workers
     for reason, count in now.rejected.items():
         yield "tasks_rejected", (pool, reason), count
     yield "journal_errors", (pool,), now.journal_errors

@@ -16,15 +16,14 @@ import threading
 import traceback
 from collections.abc import Sequence
 from functools import partial
-from random import Random
 from typing import Any, Final, Literal
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util import types
 
@@ -33,7 +32,9 @@ from runtime.core.states import Cause, TaskState
 from runtime.failures import type_name
 from runtime.observers import Detail
 from runtime.view import PoolView
-from telemetry.light import SPAN_KEY, DroppedSpan, LightSpan
+from telemetry.current import SPAN_KEY, attach, context_of, current, leave
+from telemetry.foreseen import Foreseen
+from telemetry.light import FLAGS, RANDOM_TRACE_ID, DroppedSpan, LightSpan, drawn
 from telemetry.losses import Outlet
 
 __all__ = ["PoolSpans", "Relation"]
@@ -58,8 +59,6 @@ _ABORT_REQUESTED: Final = Cause.ABORT_REQUESTED
 _LATE_COMPLETION: Final = Cause.LATE_COMPLETION
 #: Sets the ids of an attempt's queue span apart from its own.
 _QUEUE: Final = 1 << 31
-_RECORDED: Final = TraceFlags(TraceFlags.DEFAULT)
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
 
 class _Task:
@@ -101,11 +100,13 @@ class PoolSpans:
             raise ValueError(f"relation={relation!r}: must be child, link or none")
         tracer = provider.get_tracer("twinclock")
         self._sampler = provider.sampler
-        self._at_roots = _decided_at_roots(provider.sampler)
+        self._foreseen = Foreseen(provider.sampler)
         self._ids = provider.id_generator
         self._relation = relation
+        #: of a task under one that this pool has dropped: known without asking for its context
+        self._under_dropped = self._foreseen.under_dropped if relation == "child" else None
         self._queue_spans = queue_spans
-        self._dropped = self._make_dropped  # one object
+        self._root_flags = 0
         self._seed = provider.id_generator.generate_trace_id()  # of ids that nobody may ask for
         self._tasks: dict[int, _Task] = {}
         self._names: dict[str, tuple[str, str, str]] = {}  # by group
@@ -120,7 +121,11 @@ class PoolSpans:
             _instrumentation_scope = scope
             _span_processor = processor
 
+        class OwnDropped(DroppedSpan):
+            seed = self._seed
+
         self._span = Own
+        self._dropped = OwnDropped
 
     def attach(self, view: PoolView) -> None:
         """Get to know the pool."""
@@ -128,7 +133,9 @@ class PoolSpans:
         self.outlet.pool = view.name
         self._virtual = view.clock == "virtual"
         if self._virtual:
-            self._seed = view.settings.seed
+            self._seed = self._dropped.seed = view.settings.seed
+        elif getattr(self._ids, "is_trace_id_random", bool)():
+            self._root_flags = self._dropped.root_flags = RANDOM_TRACE_ID
         self._epoch_ns = view.epoch_ns
         self._timeout_ns = view.settings.timeout_ns
         self._span.now_epoch_ns = staticmethod(partial(_now_epoch_ns, view))
@@ -152,31 +159,43 @@ class PoolSpans:
         view = self._view
         if view is None:
             return
-        context = otel_context.get_current()
-        current = _valid(context)
-        parent = current if self._relation == "child" else None
-        decision = self._at_roots if parent is None else None
+        context = current()
+        foreseen = self._foreseen
+        if not context and foreseen.at_roots is Decision.DROP:
+            return
+        found = context.get(SPAN_KEY)
+        submitter: SpanContext | None = None
+        if found is not None:
+            if type(found) is self._dropped and self._under_dropped is Decision.DROP:
+                return
+            submitter = context_of(found)
+        parent = submitter if self._relation == "child" else None
+        decision = foreseen.at_roots if parent is None else foreseen.under(parent)
         if decision is Decision.DROP:
             return
         trace_id = self._new_trace_id(number) if parent is None else parent.trace_id
-        spec = view.task(number)
-        name = self._names_of(spec.group)[0]
-        links = [Link(current)] if current is not None and self._relation == "link" else ()
+        links = [Link(submitter)] if submitter is not None and self._relation == "link" else ()
         attributes: types.Attributes = None
         state: TraceState | None = None
-        if decision is None:
-            above = context if parent is not None else otel_context.Context()
+        spec = view.task(number)
+        if decision is not None:
+            state = None if parent is None else parent.trace_state
+        else:
+            if parent is None and foreseen.drops(trace_id):
+                self._drop(number, context, None, trace_id, None)
+                return
+            name = self._names_of(spec.group)[0]
+            above = context if parent is not None else Context()
             decided = self._sampler.should_sample(
                 above, trace_id, name, SpanKind.INTERNAL, None, links
             )
             decision, attributes, state = decided.decision, decided.attributes, decided.trace_state
             if decision is Decision.DROP:
-                dropped = DroppedSpan(self._dropped, number, parent)
-                dropped.trace_id, dropped.trace_state = trace_id, state
-                view.call_in(number, partial(_leave, context, dropped))
+                self._drop(number, context, parent and found, trace_id, state)
                 return
-        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _RECORDED
-        own = SpanContext(trace_id, self._new_span_id(number, 0), False, flags, state)
+        flags = int(decision is Decision.RECORD_AND_SAMPLE)
+        flags |= self._root_flags if parent is None else parent.trace_flags & RANDOM_TRACE_ID
+        own = SpanContext(trace_id, self._new_span_id(number, 0), False, FLAGS[flags], state)
         self._tasks[number] = task = _Task(own, parent, spec)
         view.mark(number, own)
         if links or attributes or self.outlet.listens:
@@ -189,46 +208,52 @@ class PoolSpans:
 
     def begin(self, number: int, attempt: int) -> None:
         """Make the attempt's span current; its context is the attempt's own, so it stays so."""
-        context = otel_context.get_current()
+        context = current()
         task = self._tasks.get(number)
-        if task is not None:
-            span = self._under(task, 1, number, attempt)
-            span.thread_id = threading.get_ident()
-            span.attempt = attempt
-            if self.outlet.listens:
-                self._start(span, trace.set_span_in_context(self._span_of(task), context))
-            _leave(context, span)
-            span.earlier = task.running
-            task.running = span
-            return
-        found = context.get(SPAN_KEY) if context else None
-        if type(found) is DroppedSpan and found.number == number and found.made_by(self._dropped):
-            return  # left there when it was submitted
-        parent = _valid(context) if self._relation == "child" else None
-        _leave(context, DroppedSpan(self._dropped, number, parent))
+        if task is None:
+            if not context:
+                attach(Context({SPAN_KEY: self._dropped(number)}))
+                return
+            found = context.get(SPAN_KEY)
+            if type(found) is not self._dropped or found.number != number:
+                leave(context, self._dropped(number, found if self._relation == "child" else None))
+            return  # or it was left there when it was submitted
+        span = self._under(task, 1, number, attempt)
+        span.thread_id = threading.get_ident()
+        span.attempt = attempt
+        if self.outlet.listens:
+            self._start(span, trace.set_span_in_context(self._span_of(task), context))
+        leave(context, span)
+        span.earlier = task.running
+        task.running = span
 
-    def _start(self, span: LightSpan, context: otel_context.Context) -> None:
+    def _start(self, span: LightSpan, context: Context) -> None:
         """Tell the processors; the exact instant is known only later."""
         span._start_time = self._span.now_epoch_ns()
         self.outlet.on_start(span, context)
 
-    def _make_dropped(self, span: DroppedSpan) -> SpanContext:
-        """The context of a span that is not sampled: always the same one for a task."""
-        trace_id, span_id = _drawn(self._seed, span.number, 0)
-        parent, state = span.parent, span.trace_state
-        if parent is not None:
-            trace_id = parent.trace_id
-            state = parent.trace_state if state is None else state
-        return SpanContext(span.trace_id or trace_id, span_id, False, _RECORDED, state)
+    def _drop(
+        self,
+        number: int,
+        context: Context,
+        above: object,
+        trace_id: int,
+        state: TraceState | None,
+    ) -> None:
+        """Leave word in a task's context of how it was decided that it is not sampled."""
+        assert self._view is not None
+        span = self._dropped(number, above)
+        span.trace_id, span.trace_state = trace_id, state
+        self._view.call_in(number, partial(leave, context, span))
 
     def _new_trace_id(self, number: int) -> int:
         if self._virtual:
-            return _drawn(self._seed, number, 0)[0]
+            return drawn(self._seed, number, 0)[0]
         return self._ids.generate_trace_id()
 
     def _new_span_id(self, number: int, attempt: int) -> int:
         if self._virtual:
-            return _drawn(self._seed, number, attempt)[1]
+            return drawn(self._seed, number, attempt)[1]
         return self._ids.generate_span_id()
 
     def _span_of(self, task: _Task) -> LightSpan:
@@ -354,37 +379,6 @@ class PoolSpans:
         span.finish(attributes, epoch_ns + t.submitted_at_ns, epoch_ns + t.at_ns, shared=False)
         del self._tasks[t.task]
         self.outlet.on_end(span)
-
-
-def _decided_at_roots(sampler: Sampler) -> Decision | None:
-    """What a sampler says of every task without a parent, ``None`` where that depends on the task.
-
-    Known for the SDK's own samplers that always say the same; asking them costs 1 us.
-    """
-    root = getattr(sampler, "_root", None) if type(sampler) is ParentBased else sampler
-    if type(root) is not StaticSampler:
-        return None
-    return root.should_sample(None, 1, "").decision
-
-
-def _valid(context: otel_context.Context) -> SpanContext | None:
-    """The context of the current span, ``None`` where there is none."""
-    if not context:
-        return None
-    found = context.get(SPAN_KEY)
-    own = found.get_span_context() if isinstance(found, trace.Span) else None
-    return own if own is not None and own.is_valid else None
-
-
-def _leave(context: otel_context.Context, span: trace.Span) -> None:
-    """Make a span the current one from now on, in the present context variables."""
-    otel_context.attach(otel_context.Context({**context, SPAN_KEY: span}))
-
-
-def _drawn(seed: int, number: int, attempt: int) -> tuple[int, int]:
-    """Ids of a trace and of a span that depend on nothing else."""
-    draw = Random((((seed << 64) | number) << 32) | attempt).getrandbits
-    return draw(128) or 1, draw(64) or 1
 
 
 def _now_epoch_ns(view: PoolView) -> int:

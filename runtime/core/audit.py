@@ -12,6 +12,8 @@ instants and tasks, then submissions by tasks. Nothing but dispatch looks at it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
+from operator import attrgetter
 from typing import Final, NoReturn
 
 from runtime.core import records as r
@@ -40,10 +42,16 @@ _CAUSE: Final[dict[str, Cause]] = {
     "submitted while draining": _C.ABORT_REQUESTED,
 }
 _Completion = r.AttemptSucceeded | r.AttemptFailed
+_key: Final = attrgetter("key")
 
 
 class _Task:
     """All that happened to one task."""
+
+    __slots__ = (
+        "aborted", "attempt", "due_at", "first_start", "key", "limit", "lost", "moves", "previous",
+        "retries", "since", "slot", "spec", "spent", "state", "step", "submitted_at", "timeout_at",
+    )  # fmt: skip
 
     def __init__(self, spec: r.TaskSubmitted, settings: CoreSettings, now: int) -> None:
         self.spec = spec
@@ -52,7 +60,7 @@ class _Task:
         self.state = _READY
         self.submitted_at = self.since = now
         self.step = -1  # the step of its last move
-        self.line = 0  # its place among all that ever became ready
+        self.key = (0, 0, 0)  # when it is ready: the smallest starts first
         self.attempt = 0
         self.slot = -1
         self.first_start: int | None = None
@@ -90,6 +98,8 @@ class Auditor:
 
     def __init__(self, settings: CoreSettings) -> None:
         self._settings = settings
+        self._workers = settings.max_workers
+        self._service = set(range(settings.max_workers))  # slots
         self._now = 0
         self._steps = 0
         self._lines = 0
@@ -106,6 +116,7 @@ class Auditor:
         self._aborting: dict[int, _Task] = {}
         self._submitted: list[int] = []
         self._dispatching = False
+        self._idle: list[int] | None = None
 
     def step(
         self,
@@ -143,11 +154,14 @@ class Auditor:
 
     def _begin(self, parts: Sequence[r.Stimulus]) -> None:
         self._completions, self._cancelled, self._submitted = {}, [], []
-        self._aborting, self._dispatching = {}, False
+        self._aborting, self._dispatching, self._idle = {}, False, None
+        submitted: list[r.TaskSubmitted] = []
         for part in parts:
             match part:
                 case r.AttemptSucceeded() | r.AttemptFailed():
                     self._completions[part.task, part.attempt] = part
+                case r.TaskSubmitted():
+                    submitted.append(part)  # they come last
                 case r.CancelRequested():
                     self._of(part.task, 13)
                     self._cancelled.append(part.task)
@@ -155,10 +169,13 @@ class Auditor:
                     self._aborting = dict(self._live)
                 case r.DrainRequested():
                     self._draining = True
+                case r.ResizeRequested():
+                    self._resize(part.max_workers)
                 case _:
-                    pass  # submissions come last, and time has nothing but its passing
-        submitted = [part for part in parts if isinstance(part, r.TaskSubmitted)]
-        for spec in sorted(submitted, key=lambda spec: spec.task):
+                    pass  # time has nothing but its passing
+        if len(submitted) > 1:
+            submitted.sort(key=lambda spec: spec.task)
+        for spec in submitted:
             if spec.task in self._tasks:
                 self._broken(1, "a number never used", f"{spec!r}", self._tasks[spec.task])
             task = _Task(spec, self._settings, self._now)
@@ -166,15 +183,28 @@ class Auditor:
             self._tasks[spec.task] = self._live[spec.task] = self._in[_READY][spec.task] = task
             self._submitted.append(spec.task)
 
+    def _resize(self, workers: int) -> None:
+        """Slots come at once, those with the lowest numbers first; they go when they are free."""
+        self._demand(workers >= 1, 4, "1 worker at least", f"{workers}")
+        self._workers = workers
+        for slot in count():
+            if len(self._service) >= workers:
+                break
+            self._service.add(slot)
+
     def _dispatch(self) -> None:
         """All else has happened: line up what became ready in this step."""
         self._dispatching = True
         due = sorted((t.due_at, n) for n, t in self._in[_DELAYED].items() if t.due_at <= self._now)
         for _, number in due:
             self._move(self._tasks[number], _C.BACKOFF_ELAPSED)
+        ageing = self._settings.ageing_ns
         for number in [*(number for _, number in due), *self._submitted]:
-            self._lines += 1
-            self._tasks[number].line = self._lines
+            self._lines += 1  # its place among all that ever became ready
+            task = self._tasks[number]
+            priority = task.spec.priority
+            first = priority if ageing is None else task.since + priority * ageing
+            task.key = first, priority, self._lines
 
     # ------------------------------------------------------------ instructions
 
@@ -182,11 +212,11 @@ class Auditor:
         if isinstance(instruction, r.StartAttempt):
             if not self._dispatching:
                 self._dispatch()
-        elif self._dispatching and not isinstance(instruction, r.StopWorkers):
+            self._started(instruction, self._of(instruction.task))
+            return
+        if self._dispatching and not isinstance(instruction, r.StopWorkers):
             self._broken(14, "dispatch after all else", f"{instruction!r} after a start")
         match instruction:
-            case r.StartAttempt():
-                self._started(instruction, self._of(instruction.task))
             case r.AbandonAttempt():
                 self._lost(instruction, self._of(instruction.task))
             case r.DelayTask():
@@ -198,6 +228,13 @@ class Auditor:
                 self._demand(key in self._abandoned, 11, "a late result", instruction, task)
                 self._demand(key in self._completions, 17, "a result to drop", instruction, task)
                 del self._abandoned[key], self._completions[key]
+            case r.RetireSlot(slot=slot):
+                self._demand(len(self._service) > self._workers, 4, "slots enough", instruction)
+                if self._idle is None:  # nothing takes or frees a slot between these
+                    self._idle = sorted(self._service.difference(self._slots, self._held()))
+                last = self._idle.pop() if self._idle else None
+                self._demand(last == slot, 5, f"{last}, the last free slot", instruction)
+                self._service.remove(slot)
             case r.StopWorkers():
                 self._demand(not self._stopped, 17, "workers stopped once", "a second stop")
                 self._stopped = True
@@ -205,31 +242,36 @@ class Auditor:
                 self._demand(not self._live, 22, "every task ended", f"{list(self._live)} live")
 
     def _started(self, start: r.StartAttempt, task: _Task) -> None:
-        now, deadline = self._now, task.spec.deadline_at_ns
-        self._demand(task.state != _DELAYED, 9, f"no start before {task.due_at}", start, task)
-        aborted = task.aborted or start.task in self._aborting
-        self._demand(not aborted, 12, "no start after an abort", start, task)
-        self._demand(start.attempt == task.attempt + 1, 7, "numbers without a gap", start, task)
-        self._demand(start.attempt <= 1 + task.retries, 7, f"{task.retries} retries", start, task)
-        self._demand(deadline is None or now < deadline, 8, "a start in time", start, task)
-        slots = range(self._settings.max_workers)
-        self._demand(start.slot in slots, 4, f"one of {slots}", start, task)
-        taken = start.slot in self._slots or start.slot in self._abandoned.values()
-        self._demand(not taken, 5, "a free slot", start, task)
+        now, deadline, slot = self._now, task.spec.deadline_at_ns, start.slot
+        if task.state == _DELAYED:
+            self._broken(9, f"no start before {task.due_at}", f"{start}", task)
+        if task.aborted or start.task in self._aborting:
+            self._broken(12, "no start after an abort", f"{start}", task)
+        if start.attempt != task.attempt + 1:
+            self._broken(7, "numbers without a gap", f"{start}", task)
+        if start.attempt > 1 + task.retries:
+            self._broken(7, f"{task.retries} retries", f"{start}", task)
+        if deadline is not None and now >= deadline:
+            self._broken(8, "a start in time", f"{start}", task)
+        if slot not in self._service:
+            self._broken(4, "a slot in service", f"{start}", task)
+        held = self._held()
+        if slot in self._slots or slot in held:
+            self._broken(5, "a free slot", f"{start}", task)
+        if len(self._slots) + len(held) >= self._workers:
+            self._broken(4, f"fewer than {self._workers} on slots", f"{start}", task)
         timeout_at = None if task.limit is None else now + task.limit
-        self._demand(start.timeout_at_ns == timeout_at, 10, f"{timeout_at}", start, task)
-        best = min(self._in[_READY].values(), key=self._key, default=task)
-        found = f"task {start.task} started, and {best.spec.task} waits"
-        self._demand(self._key(task) <= self._key(best), 14, "the best first", found, task)
+        if start.timeout_at_ns != timeout_at:
+            self._broken(10, f"{timeout_at}", f"{start}", task)
+        best = min(self._in[_READY].values(), key=_key, default=task)
+        if task.key > best.key:
+            found = f"task {start.task} started, and {best.spec.task} waits"
+            self._broken(14, "the best first", found, task)
         self._move(task, _C.STARTED)
-        self._slots[start.slot] = task
-        task.attempt, task.slot, task.timeout_at = start.attempt, start.slot, timeout_at
+        self._slots[slot] = task
+        task.attempt, task.slot, task.timeout_at = start.attempt, slot, timeout_at
         if start.attempt == 1:
             task.first_start = now
-
-    def _key(self, task: _Task) -> tuple[int, int, int]:
-        ageing, priority = self._settings.ageing_ns, task.spec.priority
-        return priority if ageing is None else task.since + priority * ageing, priority, task.line
 
     def _lost(self, abandon: r.AbandonAttempt, task: _Task) -> None:
         number, attempt, slot, now = abandon.task, abandon.attempt, abandon.slot, self._now
@@ -323,21 +365,25 @@ class Auditor:
         return done
 
     def _finished(self, finish: r.FinishTask, task: _Task) -> None:
-        self._demand(task.state not in TERMINAL, 3, "one end", finish, task)
+        if task.state in TERMINAL:
+            self._broken(3, "one end", f"{finish}", task)
         done = self._reason(finish, task)
         failed_or_late = _C.FAILED_FINALLY if finish.outcome == "error" else _C.TIMED_OUT_FINALLY
         if task.state == _RUNNING and done is None:
             lost = task.lost == ("cancelled" if finish.reason == "cancelled" else "timeout")
             self._demand(lost, 5, "its attempt abandoned", finish, task)
         self._move(task, _CAUSE.get(finish.reason, failed_or_late), done)
-        self._demand(finish.outcome == _OUTCOME[task.state], 18, task.state.name, finish, task)
+        if finish.outcome != _OUTCOME[task.state]:
+            self._broken(18, f"{task.state.name}", f"{finish}", task)
         del self._live[finish.task]
         real = (task.attempt, task.slot, task.submitted_at, task.first_start)
         told = (finish.attempts, finish.slot, finish.submitted_at_ns, finish.started_at_ns)
-        self._demand(told == real, 19, f"attempts, slot and instants {real}", told, task)
+        if told != real:
+            self._broken(19, f"attempts, slot and instants {real}", f"{told}", task)
         spent = (task.spent[_RUNNING], task.spent[_READY], task.spent[_DELAYED])
         waits = (finish.running_ns, finish.queued_ns, finish.delayed_ns)
-        self._demand(waits == spent, 20, f"running, queued, delayed {spent}", waits, task)
+        if waits != spent:
+            self._broken(20, f"running, queued, delayed {spent}", f"{waits}", task)
 
     def _move(self, task: _Task, cause: Cause, done: _Completion | None = None) -> None:
         """Follow the table."""
@@ -362,8 +408,9 @@ class Auditor:
         now = self._now
         if not self._dispatching:
             self._dispatch()
-        left = [f"{done!r}" for done in self._completions.values()]
-        self._demand(not left, 17, "an answer to each completion", f"none to {left}")
+        if self._completions:
+            left = [f"{done!r}" for done in self._completions.values()]
+            self._broken(17, "an answer to each completion", f"none to {left}")
         for number in self._cancelled:
             task = self._tasks[number]
             self._demand(task.state in TERMINAL, 13, "an end by the cancel", "none", task)
@@ -372,10 +419,11 @@ class Auditor:
             self._demand(ended, 12, "an end by the abort", "none", task)
             task.aborted = True
         for task in self._in[_RUNNING].values():
-            self._demand(task.lost is None, 17, "more after its attempt was abandoned", "", task)
-            late = task.timeout_at is not None and task.timeout_at <= now
-            fresh = task.step == self._steps  # a limit of 0 fires at its wake
-            self._demand(fresh or not late, 16, f"a timeout by {now}", "none", task)
+            if task.lost is not None:
+                self._broken(17, "more after its attempt was abandoned", "", task)
+            # a limit of 0 fires at its wake
+            if task.timeout_at is not None and task.timeout_at <= now and task.step < self._steps:
+                self._broken(16, f"a timeout by {now}", "none", task)
         for task in self._live.values():
             deadline = task.spec.deadline_at_ns
             if deadline is not None and deadline <= now:
@@ -384,12 +432,19 @@ class Auditor:
             for number in self._submitted:
                 task = self._tasks[number]
                 self._demand(task.state in TERMINAL, 22, "no work after a drain", "some", task)
-        held = sum(slot >= 0 for slot in self._abandoned.values())
-        free = self._settings.max_workers - len(self._slots) - held
-        ready = list(self._in[_READY])
-        self._demand(not (free and ready), 15, "no free slot", f"{free} free, {ready} ready")
+        free = len(self._service) - len(self._slots) - len(self._held())
+        if free and len(self._service) != self._workers:
+            self._broken(4, f"{self._workers} slots", f"{len(self._service)}, {free} free")
+        ready = self._in[_READY]
+        if free and ready:
+            self._broken(15, "no free slot", f"{free} free, {list(ready)} ready")
         over = self._draining and not self._live
-        self._demand(self._stopped == over, 22, f"workers stopped: {over}", f"{self._stopped}")
+        if self._stopped != over:
+            self._broken(22, f"workers stopped: {over}", f"{self._stopped}")
+
+    def _held(self) -> list[int]:
+        """Slots that abandoned attempts hold."""
+        return [slot for slot in self._abandoned.values() if slot >= 0]
 
     # ------------------------------------------------------------ what is wrong
 

@@ -30,6 +30,8 @@ __all__ = [
     "Instruction",
     "Outcome",
     "Reason",
+    "ResizeRequested",
+    "RetireSlot",
     "Simultaneous",
     "SimultaneousPart",
     "StartAttempt",
@@ -151,6 +153,16 @@ class DrainRequested(_Record, frozen=True, tag="drain_requested"):
     """No more tasks will come; what is there is to be finished."""
 
 
+class ResizeRequested(_Record, frozen=True, tag="resize_requested"):
+    """Somebody wants another number of workers from now on.
+
+    Args:
+        max_workers: how many, at least 1.
+    """
+
+    max_workers: int
+
+
 class TimeElapsed(_Record, frozen=True, tag="time_elapsed"):
     """The clock moved on. Early, late and repeated ones are harmless."""
 
@@ -163,6 +175,7 @@ SimultaneousPart = (
     | CancelRequested
     | AbortRequested
     | DrainRequested
+    | ResizeRequested
 )
 
 
@@ -189,9 +202,15 @@ RANK: Final[dict[type, int]] = {
     CancelRequested: RANK_STOP,
     AbortRequested: RANK_STOP,
     DrainRequested: RANK_STOP,
+    ResizeRequested: RANK_STOP,
     TaskSubmitted: RANK_SUBMISSION,
     TimeElapsed: RANK_TIME,
 }
+
+
+def order_of(part: SimultaneousPart) -> tuple[int, int, int]:
+    """The written order of what happens at one instant: rank, task, attempt."""
+    return RANK[type(part)], getattr(part, "task", 0), getattr(part, "attempt", 0)
 
 
 # ---------------------------------------------------------------- instructions: what to do
@@ -203,7 +222,7 @@ class StartAttempt(_Record, frozen=True, tag="start_attempt", omit_defaults=True
     Args:
         task: the task's number.
         attempt: the attempt's number, from 1.
-        slot: the worker's slot, 0 to ``max_workers - 1``.
+        slot: the worker's slot, from 0; below the most workers that the pool has had.
         timeout_at_ns: when it will be abandoned if it still runs, or ``None``.
     """
 
@@ -283,13 +302,25 @@ class DropResult(_Record, frozen=True, tag="drop_result"):
     attempt: int
 
 
+class RetireSlot(_Record, frozen=True, tag="retire_slot"):
+    """A free slot is in service no more: let one idle worker go.
+
+    Args:
+        slot: which; it may come back when the pool is given more workers.
+    """
+
+    slot: int
+
+
 class StopWorkers(_Record, frozen=True, tag="stop_workers"):
     """No task is left and none will come: let the workers go. Abandoned attempts may still run;
     what they bring is dropped.
     """
 
 
-Instruction = StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | StopWorkers
+Instruction = (
+    StartAttempt | DelayTask | AbandonAttempt | FinishTask | DropResult | RetireSlot | StopWorkers
+)
 
 
 # ---------------------------------------------------------------- transitions: what changed

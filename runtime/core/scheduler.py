@@ -5,9 +5,14 @@ settings and the same calls give the same answers on any host and any clock. ``n
 says when to call again if nothing happens before: a host asks after each call, and wakes that come
 early, late or twice change nothing. Illegal stimuli raise and leave the state as it was.
 
-At one instant things happen in the order completion, timeout, cancel or abort, backoff elapsed,
-submission, dispatch; so a result that arrives exactly on its limit is in time. The core's own
-timers take their place in that order by their due instants, then by task number.
+At one instant things happen in the order completion, timeout, what somebody asks for (cancel,
+abort, drain, resize), backoff elapsed, submission, dispatch; so a result that arrives exactly on
+its limit is in time. The core's own timers take their place in that order by their due instants,
+then by task number.
+
+A resize stops nothing. Given more workers, the pool has more slots at once. Given fewer, free slots
+are *retired*, those with the highest numbers first; where that is not enough, the others go one by
+one as attempts end. Until then more attempts may run than there are workers, and none starts.
 
 What a call costs: a running attempt's timeout lives in its slot, and ``wake_at_ns`` is a lower
 bound of all timers, lowered when a timer is set and made exact only when it is reached. So starting
@@ -23,6 +28,7 @@ from typing import Final, assert_never
 from runtime.core import records as r
 from runtime.core.backoff import backoff_ns
 from runtime.core.errors import InvalidTransition, TimeWentBack, UnknownTask
+from runtime.core.legal import NO_WORKERS, check_legal
 from runtime.core.ready import ReadyOrder
 from runtime.core.records import (
     UNSET,
@@ -42,6 +48,7 @@ __all__ = ["Core"]
 _NEVER: Final = 1 << 63
 _SWEEP_AT: Final = 64
 
+_STATES: Final = tuple(TaskState)  # by their numbers; to ask the enum costs ten times as much
 _READY: Final = int(TaskState.READY)
 _RUNNING: Final = int(TaskState.RUNNING)
 _DELAYED: Final = int(TaskState.DELAYED)
@@ -75,6 +82,8 @@ class Core:
             submission and its starts.
 
     Attributes:
+        workers: how many there are to be: the settings' ``max_workers``, or the last resize's.
+        resizes: from when on there were how many slots, where it was resized, in order.
         transitions: those recorded and not taken yet.
         marks: by a task's number what it is to be remembered by, put here before it is submitted;
             taken out when it is. No decision depends on it.
@@ -98,8 +107,12 @@ class Core:
         self._tasks: dict[int, Task] = {}
         self._fate = bytearray(64)
         self._ready = ReadyOrder(settings.ageing_ns)
+        self.workers = settings.max_workers
+        self.resizes: list[tuple[int, int]] = []
         self._slots: list[Task | None] = [None] * settings.max_workers
         self._free = list(range(settings.max_workers - 1, -1, -1))
+        self._retired: list[int] = []  # slots out of service, ascending
+        self._in_service = settings.max_workers
         # abandoned attempts: (task, attempt) -> the slot it still holds, or -1
         self._abandoned: dict[tuple[int, int], int] = {}
         self.timers_fired = 0
@@ -153,8 +166,11 @@ class Core:
             while now_ns >= self.wake_at_ns:  # a backoff of 0 elapses in the instant it begins
                 self._elapse(now_ns, r.RANK_TIME, out)
                 self._find_next_wake()
-        if self._ready.live and self._free:
-            self._dispatch(now_ns, out)
+        if self._free:
+            if self._in_service > self.workers:
+                self._retire(now_ns, out)
+            if self._ready.live:
+                self._dispatch(now_ns, out)
         self._now = now_ns
         if self._draining and not self._tasks and not self._stopped:
             self._stopped = True
@@ -201,7 +217,12 @@ class Core:
     @property
     def busy(self) -> int:
         """Slots that are taken, by running attempts or by abandoned ones that hold theirs."""
-        return self.settings.max_workers - len(self._free)
+        return self._in_service - len(self._free)
+
+    @property
+    def idle(self) -> int:
+        """Slots that are free."""
+        return len(self._free)
 
     @property
     def abandoned(self) -> int:
@@ -211,7 +232,7 @@ class Core:
     @property
     def outstanding(self) -> int:
         """Attempts that occupy a thread: on a slot, or abandoned and replaced on theirs."""
-        return self.settings.max_workers - len(self._free) + self._replaced
+        return self._in_service - len(self._free) + self._replaced
 
     def running(self) -> list[int]:
         """The tasks whose attempts are running and count, slot by slot."""
@@ -233,18 +254,25 @@ class Core:
 
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state; counted now, and fast where a task has ended."""
-        counts = {state: self._fate.count(_ENDED + state) for state in TaskState}
+        fate = self._fate
+        counts = {state: fate.count(_ENDED + state) for state in _STATES}
         for task in self._tasks.values():
-            counts[TaskState(task.state)] += 1
+            counts[_STATES[task.state]] += 1
         return counts
 
     def state(self, number: int) -> TaskState | None:
         """The state of a task, ``None`` for a number that was never submitted."""
         task = self._tasks.get(number)
         if task is not None:
-            return TaskState(task.state)
+            return _STATES[task.state]
         fate = self._fate[number] if 0 < number < len(self._fate) else 0
-        return TaskState(fate - _ENDED) if fate >= _ENDED else None
+        return _STATES[fate - _ENDED] if fate >= _ENDED else None
+
+    def still_runs(self, number: int, attempt: int) -> bool:
+        """Whether an attempt can still end: it runs and counts, or it was abandoned and runs."""
+        task = self._tasks.get(number)
+        runs = task is not None and task.state == _RUNNING and task.attempt == attempt
+        return runs or (number, attempt) in self._abandoned
 
     def task(self, number: int) -> Task | None:
         """What is remembered of a live task, ``None`` for any other. Not to be changed."""
@@ -261,7 +289,7 @@ class Core:
 
     def _handle_with_timers(self, now: int, stimulus: r.Stimulus, out: _Out) -> None:
         """Let due timers and the stimulus happen in the order of ``RANK``."""
-        self._check_legal(stimulus)
+        check_legal(self, stimulus)
         if type(stimulus) is r.Simultaneous:
             self._simultaneous(now, stimulus, out)
         else:
@@ -272,6 +300,8 @@ class Core:
 
     def _elapse(self, now: int, rank: int, out: _Out) -> None:
         """Fire what is due before ``now``, and at ``now`` with a rank below the given one."""
+        if now < self.wake_at_ns:
+            return  # nothing is due: it is a lower bound of all timers
         if rank > r.RANK_BACKOFF:
             self._elapse(now, r.RANK_BACKOFF, out)  # timeouts first: they may begin backoffs of 0
         due: list[tuple[int, int, int, int]] = []  # due_at, rank, task, 1 if a deadline
@@ -362,6 +392,8 @@ class Core:
                 self._abort_requested(now, out)
             case r.DrainRequested():
                 self._draining = True
+            case r.ResizeRequested():
+                self._resize_requested(now, stimulus)
             case r.TimeElapsed():
                 pass  # timers fire in _handle_with_timers; there is nothing else to do
             case r.Simultaneous():
@@ -502,52 +534,40 @@ class Core:
             else:
                 self._end(now, task, Cause.ABORT_REQUESTED, "aborted", out)
 
+    def _resize_requested(self, now: int, s: r.ResizeRequested) -> None:
+        """Have more slots now; what is too many goes in ``_retire``, before the next dispatch."""
+        if s.max_workers < 1:
+            raise InvalidTransition(s, NO_WORKERS, [])
+        self.workers = s.max_workers
+        more = s.max_workers - self._in_service
+        if more > 0:
+            back, self._retired = self._retired[:more], self._retired[more:]
+            slots = self._slots
+            new = range(len(slots), len(slots) + more - len(back))
+            slots.extend([None] * len(new))
+            self._free.extend(sorted([*back, *new], reverse=True))  # the lowest is taken first
+            self._in_service = s.max_workers
+            self.resizes.append((now, s.max_workers))
+
+    def _retire(self, now: int, out: _Out) -> None:
+        """Take free slots out of service, as many as are too many; the highest first."""
+        free, slots = self._free, self._slots
+        many = min(len(free), self._in_service - self.workers)
+        going = sorted(free)[-many:]
+        free[:] = [slot for slot in free if slot < going[0]]
+        self._in_service -= many
+        self.resizes.append((now, self._in_service))
+        retired = self._retired = sorted([*self._retired, *going])
+        while retired and retired[-1] == len(slots) - 1:  # timers look at every slot
+            retired.pop()
+            slots.pop()
+        out.extend([r.RetireSlot(slot) for slot in reversed(going)])
+
     def _simultaneous(self, now: int, s: r.Simultaneous, out: _Out) -> None:
-        self._check_legal(s)
-        for part in sorted(s.stimuli, key=_simultaneous_key):
+        check_legal(self, s)
+        for part in sorted(s.stimuli, key=r.order_of):
             self._elapse(now, r.RANK[type(part)], out)
             self._take(now, part, out)
-
-    def _check_legal(self, stimulus: r.Stimulus) -> None:
-        """Raise now what would raise later, when timers have already fired."""
-        parts = stimulus.stimuli if type(stimulus) is r.Simultaneous else (stimulus,)
-        seen: set[tuple[int, int]] = set()
-        submitted = {part.task for part in parts if isinstance(part, r.TaskSubmitted)}
-        for part in parts:
-            match part:
-                case r.TaskSubmitted():
-                    key = (part.task, 0)
-                    if part.task < 1 or key in seen or self.state(part.task) is not None:
-                        raise InvalidTransition(
-                            stimulus, "its number is taken", self.story(part.task)
-                        )
-                    seen.add(key)
-                case r.AttemptSucceeded() | r.AttemptFailed():
-                    key = (part.task, part.attempt)
-                    task = self._tasks.get(part.task)
-                    runs = (
-                        task is not None and task.state == _RUNNING and task.attempt == part.attempt
-                    )
-                    if key in seen or not (runs or key in self._abandoned):
-                        raise InvalidTransition(
-                            stimulus, "no such attempt is running", self.story(part.task)
-                        )
-                    seen.add(key)
-                case r.CancelRequested():
-                    if self.state(part.task) is None:
-                        raise UnknownTask(
-                            stimulus,
-                            "it is submitted only after this cancel"
-                            if part.task in submitted
-                            else "no task has this number",
-                            self.story(part.task),
-                        )
-                case r.AbortRequested() | r.DrainRequested() | r.TimeElapsed():
-                    pass
-                case r.Simultaneous():
-                    raise InvalidTransition(stimulus, "it nests another Simultaneous", [])
-                case _:
-                    assert_never(part)
 
     # ------------------------------------------------------------ rules
 
@@ -577,7 +597,8 @@ class Core:
             timeout_at = None
         else:
             task.timeout_at_ns = timeout_at = now + limit
-            self.wake_at_ns = min(self.wake_at_ns, timeout_at)
+            if timeout_at < self.wake_at_ns:  # noqa: PLR1730  # a call of min() a task less
+                self.wake_at_ns = timeout_at
         out.append(StartAttempt(task.spec.task, attempt, slot, timeout_at))
         if task.tally is not None:
             task.tally.started(now, task.ready_at_ns, task.mark)
@@ -702,10 +723,10 @@ class Core:
         """Follow the table; the state before is returned."""
         before = task.state
         after = NEXT[before][cause]
-        if after == ILLEGAL:  # a bug of the core's own: hosts are stopped by _check_legal
+        if after == ILLEGAL:  # a bug of the core's own: hosts are stopped by check_legal
             raise AssertionError(f"{TaskState(before).name} x {cause.name} has no next state")
         task.state = after
-        return TaskState(before)
+        return _STATES[before]
 
     def _make_ready(self, now: int, task: Task) -> None:
         task.ready_at_ns = now
@@ -773,12 +794,7 @@ class Core:
         if not self._keep and not marked:
             return
         times = (task.submitted_at_ns, task.ready_at_ns, task.attempt_at_ns) if marked else ()
-        number, state = task.spec.task, TaskState(task.state)
+        number, state = task.spec.task, _STATES[task.state]
         attempt, slot = task.attempt, task.slot
         change = now, number, before, state, cause, attempt, slot, reason, until_ns, detail
         self.transitions.append(r.Transition(*change, abandoned, *times))
-
-
-def _simultaneous_key(part: r.SimultaneousPart) -> tuple[int, int, int]:
-    """The written order of what happens at one instant: rank, task, attempt."""
-    return r.RANK[type(part)], getattr(part, "task", 0), getattr(part, "attempt", 0)

@@ -17,6 +17,8 @@ from runtime.core.stories import tell
 __all__ = ["InvariantBroken", "Witness"]
 
 _Told = tuple[object, ...]
+_READY, _DELAYED = TaskState.READY, TaskState.DELAYED
+_STARTED, _LATE = Cause.STARTED, Cause.LATE_COMPLETION
 
 
 class InvariantBroken(AssertionError):
@@ -69,36 +71,40 @@ class Witness:
         told: list[_Told] = []
         for t in transitions:
             self._walk(now_ns, t)
+            cause = t.cause
             if t.abandoned:
                 told.append(("abandon", t.task, t.attempt))
-            if t.cause == Cause.LATE_COMPLETION:
-                told.append(("drop", t.task, t.attempt))
-            elif t.cause == Cause.STARTED:
+            if cause == _STARTED:
                 told.append(("start", t.task, t.attempt, t.slot))
-            elif t.after == TaskState.DELAYED:
+            elif cause == _LATE:
+                told.append(("drop", t.task, t.attempt))
+            elif t.after == _DELAYED:
                 told.append(("delay", t.task, t.attempt, t.until_ns, t.reason))
             elif t.after in TERMINAL:
                 told.append(("finish", t.task, t.attempt, t.reason))
-        done = [_brief(instruction) for instruction in instructions]
-        done = [words for words in done if words]
+        done = [words for words in map(_brief, instructions) if words]
         if told != done:
             raise InvariantBroken(20, f"transitions that tell {done}", f"{told} at {now_ns} ns")
 
     def _walk(self, now_ns: int, t: r.Transition) -> None:
         """Follow one transition through the table."""
-        self._stories.setdefault(t.task, []).append(t)
-        before = self.states.get(t.task)
+        task, cause, after = t.task, t.cause, t.after
+        before = self.states.get(task)
+        if before is None:
+            self._stories[task] = [t]
+        else:
+            self._stories[task].append(t)
         if t.at_ns != now_ns or t.before != before:
             self._broken(f"a move from {before!r} at {now_ns} ns", t)
-        if t.before is None or t.cause is None:
-            if t.before is not None or t.cause is not None or t.after != TaskState.READY:
+        if before is None or cause is None:
+            if before is not None or cause is not None or after != _READY:
                 self._broken("a birth as READY", t)
         else:
-            cell = TABLE[t.before][t.cause]
-            after = t.before if isinstance(cell, Ignored) else cell
-            if t.after != after:
-                self._broken(f"{after!r} after it", t)
-        self.states[t.task] = t.after
+            cell = TABLE[before][cause]
+            follows = before if isinstance(cell, Ignored) else cell
+            if after != follows:
+                self._broken(f"{follows!r} after it", t)
+        self.states[task] = after
 
     def _broken(self, expected: str, t: r.Transition) -> NoReturn:
         """Stories are put into words only here: most are never told."""
@@ -123,7 +129,7 @@ def _brief(i: r.Instruction) -> _Told:
             return ("finish", i.task, i.attempts, i.reason)
         case r.DropResult():
             return ("drop", i.task, i.attempt)
-        case r.StopWorkers():
+        case r.RetireSlot() | r.StopWorkers():
             return ()
         case _:
             assert_never(i)

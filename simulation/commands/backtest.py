@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import click
 
-from simulation.commands.common import (
-    BAD_INPUT,
-    FINE,
-    console,
-    force_option,
-    json_option,
-    print_json,
-    processes_option,
-    runs_option,
-    seed_option,
-    warn,
-)
+from simulation.commands import options
+from simulation.commands.common import BAD_INPUT, FINE, console, print_json, warn
 from simulation.commands.progress import Progress
 
 __all__ = ["backtest"]
 
 
-@click.command()
+@click.command(short_help="Predict later journals from earlier ones.")
 @click.argument("folder", metavar="DIR")
-@runs_option
-@seed_option
-@processes_option
-@force_option
-@json_option
-def backtest(
-    folder: str,
-    runs: int | None,
-    seed: int,
-    processes: int | None,
-    force: bool,
-    as_json: bool,
-) -> int:
+@options.judged
+@options.as_json
+def backtest(folder: str, as_json: bool, **asked: Unpack[options.Judged]) -> int:
     """Predict each journal (*.jsonl) in DIR from every earlier one of the same work.
 
     Journals did the same work where they have the same groups and as many tasks of each. The
@@ -50,9 +32,7 @@ def backtest(
     from simulation.whatif.backtest import backtest as compare  # noqa: PLC0415
 
     with Progress("predictions") as progress:
-        answer = compare(
-            folder, runs=runs, seed=seed, force=force, processes=processes, progress=progress
-        )
+        answer = compare(folder, progress=progress, **asked)
     if as_json:
         print_json(answer)
     else:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from simulation.commands.common import (
-    FINE,
-    check_writable,
-    json_option,
-    print_json,
-    progress,
-    warn,
-    write_file,
-)
+from runtime.files import write_file
+from simulation.commands import options
+from simulation.commands.common import FINE, beside, print_json, warn
+from simulation.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from simulation.machine.calibration import Calibration
 
 __all__ = ["calibrate"]
 
 
-@click.command()
-@click.option(
-    "-o", "--output", default=None, help="Write the figures to this file, for --calibration."
-)
+@click.command(short_help="Measure what this machine costs.")
+@options.output("The file to write, for --calibration.", required=False)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5, 600),
+    metavar="SECONDS",
     default=4.0,
     show_default=True,
     help="About how long it may take.",
 )
-@json_option
+@options.as_json
 def calibrate(output: str | None, seconds: float, as_json: bool) -> int:
     """Measure this machine: what a task, a switch and a sleep cost, how computing scales.
 
@@ -44,14 +43,19 @@ def calibrate(output: str | None, seconds: float, as_json: bool) -> int:
 
     from simulation.machine.measure import calibrate as measure  # noqa: PLC0415  # start-up time
 
-    if output is not None:
-        check_writable(output)  # rather than to find out at the end
-    found = measure(seconds=seconds, progress=progress)
+    with Progress("measurements") as progress:
+        found = measure(seconds=seconds, progress=progress)
     if output is not None:
         write_file(output, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
-    if as_json:
-        print_json(found)
-        return FINE
+    with beside(output or ""):
+        if as_json:
+            print_json(found)
+        else:
+            _show(found, output)
+    return FINE
+
+
+def _show(found: Calibration, output: str | None) -> None:
     lock = "a GIL" if found.gil else "no GIL"
     click.echo(f"{found.python}, {found.cores} cores, {lock}")
     for text, ns in (
@@ -67,4 +71,3 @@ def calibrate(output: str | None, seconds: float, as_json: bool) -> int:
         warn(f"the machine was busy (load {found.load:g}): calibrate again when nothing else runs")
     if output is not None:
         click.echo(f"written to {output}")
-    return FINE

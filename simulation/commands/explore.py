@@ -6,30 +6,38 @@ from collections.abc import Sequence
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    json_option,
-    print_json,
-    progress,
-    seed_option,
-)
+from simulation.commands import options
+from simulation.commands.common import FAILED, FINE, print_json
+from simulation.commands.progress import Progress
 
 __all__ = ["explore"]
 
 
-@click.command()
+@click.command(short_help="Search for a schedule that fails.")
 @click.argument("scenario")
-@click.option("--schedules", type=click.IntRange(1), default=1_000, help="How many to run at most.")
-@seed_option
+@click.option(
+    "--schedules",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1_000,
+    show_default=True,
+    help="How many to run at most.",
+)
+@options.seeded("Seed of the search.")
 @click.option(
     "--strategy",
     type=click.Choice(["random", "pct", "systematic"]),
-    help="One only; by default all three, in turn.",
+    help="This strategy only; by default all three, in turn.",
 )
-@click.option("--fault", "faults", multiple=True, help="Only this one; may be given several times.")
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME",
+    multiple=True,
+    help="Only this fault, not all; may be given more than once.",
+)
 @click.option("--replay", "token", metavar="TOKEN", help="Run exactly this schedule.")
-@json_option
+@options.as_json
 def explore(
     scenario: str,
     schedules: int,
@@ -47,7 +55,8 @@ def explore(
     """
     from simulation.explore import command  # noqa: PLC0415  # start-up time
 
-    report = command.run_command(scenario, schedules, seed, strategy, faults, token, progress)
+    with Progress("schedules") as progress:
+        report = command.run_command(scenario, schedules, seed, strategy, faults, token, progress)
     if as_json:
         print_json(command.as_json(report))
     else:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    REFUSED,
-    json_option,
-    parse_changes,
-    print_json,
-    seed_option,
-    warn,
-    write_file,
-)
+from runtime.files import write_file
+from simulation.commands import options
+from simulation.commands.common import FINE, beside, check_not_read, print_json, warn
 
 __all__ = ["export"]
 
 
-@click.command()
+@click.command(short_help="Write a run as a page, a trace, spans or metrics.")
 @click.argument("journal")
 @click.option(
     "--to",
@@ -30,15 +21,24 @@ __all__ = ["export"]
     required=True,
     help="The format.",
 )
-@click.option("-o", "--output", required=True, help="The file to write.")
+@options.output("The file to write.")
 @click.option(
     "--variant",
     "variants",
     metavar="FIELD=VALUE[,FIELD=VALUE...]",
     multiple=True,
+    callback=lambda ctx, param, given: [
+        (text, options.parse_changes(text.split(","), "--variant")) for text in given
+    ],
     help="Export what another setting would have done, too; may be given more than once.",
 )
-@click.option("--instance", default="recorded", help="What the recorded run is called.")
+@click.option(
+    "--instance",
+    metavar="NAME",
+    default="recorded",
+    show_default=True,
+    help="What the recorded run is called.",
+)
 @click.option(
     "--every",
     type=click.FloatRange(0, min_open=True),
@@ -51,22 +51,24 @@ __all__ = ["export"]
     type=click.FloatRange(0, 1e11),
     default=None,
     metavar="EPOCH",
-    help="openmetrics, otlp: when the runs began, in epoch seconds, if not when they did.",
+    help="openmetrics, otlp: let the runs begin then, in epoch seconds, not when they did.",
 )
-@seed_option
-@click.option("--force", is_flag=True, help="Export also variants that would not be honest.")
-@json_option
+@options.seed
+@options.force
+@options.met
+@options.as_json
 def export(
     journal: str,
     to: str,
     output: str,
-    variants: Sequence[str],
+    variants: list[tuple[str, dict[str, Any]]],
     instance: str,
     every: float | None,
     at: float | None,
     seed: int,
     force: bool,
     as_json: bool,
+    **met: Unpack[options.Met],
 ) -> int:
     """Write JOURNAL's run for another tool, and what-if variants of it beside it.
 
@@ -74,7 +76,7 @@ def export(
     each other. chrome is a trace for Perfetto or speedscope. otlp is spans, as JSON lines, without
     variants. openmetrics is for Prometheus and Grafana: each run is an instance of its own, at the
     instants of the recorded one. A run of a SimulatedWorkerPool began in 1970, unless --at says
-    otherwise.
+    otherwise. JOURNAL may be - for standard input.
 
     \b
     Example:
@@ -82,31 +84,21 @@ def export(
       python -m simulation export run.jsonl --to openmetrics -o run.om --variant max_workers=20
       promtool tsdb create-blocks-from openmetrics run.om data
     """
-    from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
-    from simulation.whatif.answer import DishonestError  # noqa: PLC0415  # start-up time
-    from simulation.whatif.settings import check_names  # noqa: PLC0415  # start-up time
-
-    wanted = [(text, parse_changes(text.split(","), "--variant")) for text in variants]
-    for _, changes in wanted:
-        check_names(changes)
     if to not in ("openmetrics",) and every is not None:
         raise click.UsageError(f"--every: {to} has no samples")
     if to not in ("openmetrics", "otlp") and at is not None:
         raise click.UsageError(f"--at: {to} counts from the run's first submission")
-    if to == "otlp" and wanted:
+    if to == "otlp" and variants:
         raise click.UsageError(
             "--variant: otlp has the recorded run alone; export variants as html"
         )
-    try:
-        data = _make(journal, to, wanted, instance, every, at, seed, force)
-    except DishonestError as error:
-        warn(f"refused: {error} (--force exports it anyway)")
-        return REFUSED
-    except NondeterminismError as error:
-        warn(f"error: {error}")
-        return FAILED
+    for option, given in (("--calibration", met["calibration"]), ("--backend", met["backends"])):
+        if given and not variants:
+            raise click.UsageError(f"{option}: goes with --variant")
+    check_not_read(output, journal)
+    data = _make(journal, to, variants, instance, every, at, {"seed": seed, "force": force, **met})
     write_file(output, data)
-    names = [instance, *(text for text, _ in wanted)]
+    names = [instance, *(text for text, _ in variants)]
     document: dict[str, Any] = {"path": output, "format": to, "instances": names}
     document["bytes"] = len(data)
     if to == "openmetrics":
@@ -114,10 +106,11 @@ def export(
 
         first, last, apart = samples_of(data)
         document |= {"from_seconds": first, "to_seconds": last, "every_seconds": apart}
-    if as_json:
-        print_json(document)
-    else:
-        click.echo(f"{output}: {len(data):,} bytes, instances {', '.join(names)}")
+    with beside(output):
+        if as_json:
+            print_json(document)
+        else:
+            click.echo(f"{output}: {len(data):,} bytes, instances {', '.join(names)}")
     return FINE
 
 
@@ -128,8 +121,7 @@ def _make(
     instance: str,
     every: float | None,
     at: float | None,
-    seed: int,
-    force: bool,
+    asked: dict[str, Any],
 ) -> bytes:
     """The file in its format; each is imported when it is asked for."""
     if to == "openmetrics":
@@ -141,8 +133,7 @@ def _make(
             instance=instance,
             every_seconds=every,
             at_seconds=at,
-            seed=seed,
-            force=force,
+            **asked,
         )
     from runtime.journal import read_journal  # noqa: PLC0415
     from simulation.replay import replay  # noqa: PLC0415
@@ -161,7 +152,7 @@ def _make(
     if to == "chrome":
         from simulation.exports.chrome import export_chrome  # noqa: PLC0415
 
-        return export_chrome(read, variants, instance=instance, seed=seed, force=force)
+        return export_chrome(read, variants, instance=instance, **asked)
     from simulation.exports.html import export_html  # noqa: PLC0415
 
-    return export_html(read, variants, instance=instance, seed=seed, force=force)
+    return export_html(read, variants, instance=instance, **asked)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Unpack
 
 import click
 
+from simulation.commands import options
 from simulation.commands.common import (
     BAD_INPUT,
     FAILED,
     FINE,
     REFUSED,
     console,
-    force_option,
-    json_option,
-    parse_changes,
     print_json,
-    processes_option,
-    runs_option,
-    seed_option,
-    set_option,
     warn,
 )
 from simulation.commands.progress import Progress
@@ -29,9 +24,9 @@ __all__ = ["gate"]
 _CODES = {"meets": FINE, "falls short": FAILED, "cannot tell": REFUSED, "broken": BAD_INPUT}
 
 
-@click.command()
+@click.command(short_help="Hold a changed setting against stored journals, in CI.")
 @click.argument("folder", metavar="DIR")
-@set_option("What is to be changed; may be given more than once.")
+@options.changes("What is to be changed")
 @click.option(
     "--require",
     metavar="MEASURE>=NUMBER",
@@ -39,20 +34,15 @@ _CODES = {"meets": FINE, "falls short": FAILED, "cannot tell": REFUSED, "broken"
     required=True,
     help="What every run must meet, with <, <=, > or >=; quote it. May be given more than once.",
 )
-@runs_option
-@seed_option
-@processes_option
-@force_option
-@json_option
+@options.judged
+@options.met
+@options.as_json
 def gate(
     folder: str,
-    changes: Sequence[str],
+    changes: dict[str, Any],
     require: Sequence[str],
-    runs: int | None,
-    seed: int,
-    processes: int | None,
-    force: bool,
     as_json: bool,
+    **asked: Unpack[options.JudgedAndMet],
 ) -> int:
     """Hold a changed setting against every journal (*.jsonl) in DIR, for a project's CI.
 
@@ -66,18 +56,8 @@ def gate(
     from simulation.render.gate import show_gate  # noqa: PLC0415  # start-up time
     from simulation.whatif.gate import gate as hold  # noqa: PLC0415
 
-    wanted = parse_changes(changes)
     with Progress("journals") as progress:
-        answer = hold(
-            folder,
-            require,
-            changes=wanted,
-            runs=runs,
-            seed=seed,
-            force=force,
-            processes=processes,
-            progress=progress,
-        )
+        answer = hold(folder, require, changes=changes, progress=progress, **asked)
     if as_json:
         print_json(answer)
     else:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from simulation.commands.common import FINE, json_option, parse_changes, print_json, warn
+from simulation.commands import options
+from simulation.commands.common import FINE, beside, print_json, warn
 
 __all__ = ["import_"]
 
 
-@click.command("import")
+@click.command("import", short_help="Make a journal of spans.")
 @click.argument("traces")
-@click.option("-o", "--output", required=True, help="The journal to write.")
+@options.output("The journal to write; one that is there is kept, with a number after its name.")
 @click.option("--mapping", metavar="FILE", help="TOML: which span is a task, which an attempt.")
 @click.option("--pool", metavar="PREFIX", help="The pool to take where the spans are of several.")
-@click.option(
-    "--set",
-    "changes",
-    metavar="FIELD=VALUE",
-    multiple=True,
-    help="What the run's setting was, where it is known; may be given more than once.",
-)
-@json_option
+@options.changes("What the run's setting was, where it is known")
+@options.as_json
 def import_(
     traces: str,
     output: str,
     mapping: str | None,
     pool: str | None,
-    changes: Sequence[str],
+    changes: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Make a journal of TRACES, spans in OTLP/JSON as the Collector's file exporter writes them.
@@ -47,47 +42,47 @@ def import_(
     from simulation.imports.settings import settings_of  # noqa: PLC0415
     from simulation.imports.spans import read_spans  # noqa: PLC0415
     from simulation.imports.work import read_work  # noqa: PLC0415
-    from simulation.whatif.settings import check_names  # noqa: PLC0415
 
-    known = parse_changes(changes)
-    check_names(known)
     chosen = OWN if mapping is None else read_mapping(mapping)
     work = read_work(traces, read_spans(traces), chosen, pool)
-    settings, inferred = settings_of(work, known)
+    settings, inferred = settings_of(work, changes)
     imported = run_work(traces, work, settings, inferred)
-    write_imported(output, imported)
+    kept = write_imported(output, imported)
     attempts = sum(len(task.attempts) for task in work.tasks)
     unfinished = imported.run.unfinished
+    if kept is not None:
+        warn(f"the file that was at {output} is now {kept}")
     if unfinished:
         warn(f"{unfinished} tasks never end in the journal: nobody saw their attempts end")
-    if as_json:
-        print_json(
-            {
-                "path": output,
-                "tasks": len(work.tasks),
-                "attempts": attempts,
-                "fidelity": {
-                    "makespan_error": imported.makespan_error,
-                    "recorded_makespan_seconds": imported.recorded_makespan_seconds,
-                    "simulated_makespan_seconds": imported.simulated_makespan_seconds,
-                    "start_error_seconds": imported.start_error_seconds,
-                },
-                "settings": settings,
-                "inferred": inferred,
-                "notes": work.notes,
-                "origin": imported.header.origin,
-            }
+    with beside(output):
+        if as_json:
+            print_json(
+                {
+                    "path": output,
+                    "tasks": len(work.tasks),
+                    "attempts": attempts,
+                    "fidelity": {
+                        "makespan_error": imported.makespan_error,
+                        "recorded_makespan_seconds": imported.recorded_makespan_seconds,
+                        "simulated_makespan_seconds": imported.simulated_makespan_seconds,
+                        "start_error_seconds": imported.start_error_seconds,
+                    },
+                    "settings": settings,
+                    "inferred": inferred,
+                    "notes": work.notes,
+                    "origin": imported.header.origin,
+                }
+            )
+            return FINE
+        click.echo(f"{output}: {len(work.tasks):,} tasks, {attempts:,} attempts")
+        click.echo(
+            f"the spans take {imported.recorded_makespan_seconds:,.3f} s, the journal "
+            f"{imported.simulated_makespan_seconds:,.3f} s: an error of "
+            f"{imported.makespan_error:+.2%}; no attempt starts more than "
+            f"{imported.start_error_seconds:.3g} s from its span"
         )
-        return FINE
-    click.echo(f"{output}: {len(work.tasks):,} tasks, {attempts:,} attempts")
-    click.echo(
-        f"the spans take {imported.recorded_makespan_seconds:,.3f} s, the journal "
-        f"{imported.simulated_makespan_seconds:,.3f} s: an error of "
-        f"{imported.makespan_error:+.2%}; no attempt starts more than "
-        f"{imported.start_error_seconds:.3g} s from its span"
-    )
-    for text in inferred:
-        click.echo(f"inferred: {text}; --set says it otherwise")
-    for text in work.notes:
-        click.echo(f"note: {text}")
+        for text in inferred:
+            click.echo(f"inferred: {text}; --set says it otherwise")
+        for text in work.notes:
+            click.echo(f"note: {text}")
     return FINE

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Unpack
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    REFUSED,
-    arrivals_option,
-    backend_option,
-    calibration_option,
-    console,
-    force_option,
-    json_option,
-    open_calibration,
-    parse_changes,
-    parse_grid,
-    print_json,
-    processes_option,
-    runs_option,
-    seed_option,
-    set_option,
-    warn,
-)
+from simulation.commands import options
+from simulation.commands.common import FAILED, FINE, console, print_json, warn
 from simulation.commands.progress import Progress
 
 __all__ = ["recommend"]
 
 
-@click.command()
+@click.command(short_help="Find the cheapest setting that meets targets.")
 @click.argument("work", metavar="JOURNAL|SCENARIO")
 @click.option(
     "--target",
@@ -42,37 +25,30 @@ __all__ = ["recommend"]
     help="What the next run must meet, with <, <=, > or >=; quote it. May be given more than once.",
 )
 @click.option(
-    "--minimize", metavar="FIELD", default="max_workers", help="What is to be small.  [max_workers]"
+    "--minimize",
+    metavar="FIELD",
+    default="max_workers",
+    show_default=True,
+    help="What is to be small.",
 )
-@click.option(
+@options.grid(
     "--over",
-    metavar="FIELD=VALUES",
-    multiple=True,
-    help="What may be chosen: LOW:HIGH[:STEP] or 10,20,50.  [max_workers=1:number of tasks]",
+    "over",
+    "What may be chosen: LOW:HIGH[:STEP] or 10,20,50; by default 1 to as many workers as tasks.",
 )
-@set_option("Change a field in every setting; may be given more than once.")
-@arrivals_option
-@runs_option
-@seed_option
-@processes_option
-@force_option
-@calibration_option
-@backend_option
-@json_option
+@options.changes("Change a field in every setting")
+@options.arrivals
+@options.judged
+@options.met
+@options.as_json
 def recommend(
     work: str,
     targets: Sequence[str],
     minimize: str,
-    over: Sequence[str],
-    changes: Sequence[str],
-    arrivals: str,
-    runs: int | None,
-    seed: int,
-    processes: int | None,
-    force: bool,
-    calibration: str | None,
-    backend: str | None,
+    over: dict[str, list[Any]],
+    changes: dict[str, Any],
     as_json: bool,
+    **asked: Unpack[options.Predicted],
 ) -> int:
     """Find the cheapest setting with which the next run meets every target.
 
@@ -86,35 +62,12 @@ def recommend(
           --target "success_rate>=0.99" --minimize max_workers --over max_workers=1:100
     """
     from simulation.render.recommend import show_recommendation, unmet_line  # noqa: PLC0415
-    from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
-    from simulation.whatif.answer import DishonestError  # noqa: PLC0415
     from simulation.whatif.recommend import recommend as find  # noqa: PLC0415
 
-    values = parse_grid(over, "--over")
-    common = parse_changes(changes)
-    try:
-        with Progress() as progress:
-            answer = find(
-                work,
-                targets,
-                minimize=minimize,
-                over=values,
-                changes=common,
-                runs=runs,
-                seed=seed,
-                force=force,
-                processes=processes,
-                progress=progress,
-                arrivals=arrivals,
-                calibration=open_calibration(calibration),
-                backends=backend or (),
-            )
-    except DishonestError as error:
-        warn(f"refused: {error} (--force answers anyway)")
-        return REFUSED
-    except NondeterminismError as error:
-        warn(f"{error}; replay it to see the difference")
-        return FAILED
+    with Progress() as progress:
+        answer = find(
+            work, targets, minimize=minimize, over=over, changes=changes, progress=progress, **asked
+        )
     if as_json:
         print_json(answer)
     else:

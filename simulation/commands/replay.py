@@ -2,64 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any, Unpack
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    REFUSED,
-    arrivals_option,
-    calibration_option,
-    console,
-    json_option,
-    open_calibration,
-    parse_changes,
-    print_json,
-    progress,
-    runs_option,
-    seed_option,
-    warn,
-)
+from simulation.commands import options
+from simulation.commands.common import FAILED, FINE, console, print_json, warn
+from simulation.commands.progress import Progress
 
 __all__ = ["replay"]
 
 
-@click.command()
+class _Asked(options.Met):
+    changes: dict[str, Any]
+    arrivals: str
+    runs: int | None
+    seed: int
+    force: bool
+
+
+@click.command(short_help="Replay a journal exactly, or under another setting.")
 @click.argument("journal")
-@click.option(
-    "--set",
-    "changes",
-    metavar="FIELD=VALUE",
-    multiple=True,
-    help="Ask what another setting would have done; may be given more than once.",
-)
-@arrivals_option
-@runs_option
-@seed_option
-@click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
-@calibration_option
-@click.option(
-    "--backend",
-    metavar="FILE",
-    default=None,
-    help="What tasks call, declared in TOML; new ones are part of the changed setting.",
-)
+@options.changes("Ask what another setting would have done")
+@options.arrivals
+@options.runs
+@options.seed
+@options.force
+@options.met
 @click.option("--check", is_flag=True, help="Verify the core's invariants after each step.")
-@json_option
-def replay(
-    journal: str,
-    changes: Sequence[str],
-    arrivals: str,
-    runs: int | None,
-    seed: int,
-    force: bool,
-    calibration: str | None,
-    backend: str | None,
-    check: bool,
-    as_json: bool,
-) -> int:
+@options.as_json
+def replay(journal: str, check: bool, as_json: bool, **asked: Unpack[_Asked]) -> int:
     """Replay JOURNAL exactly; with --set or --backend, simulate it again under another setting.
 
     JOURNAL may be - for standard input.
@@ -69,11 +41,11 @@ def replay(
       python -m simulation replay run.jsonl
       python -m simulation replay run.jsonl --set max_workers=20 --set task_timeout_seconds=60
     """
-    if changes or arrivals != "recorded" or backend is not None:
-        return _what_if(
-            journal, changes, arrivals, runs, seed, force, calibration, backend, as_json
-        )
-    if calibration is not None:
+    if asked["changes"] or asked["arrivals"] != "recorded" or asked["backends"]:
+        if check:
+            raise click.UsageError("--check: goes with an exact replay, without --set")
+        return _what_if(journal, as_json=as_json, **asked)
+    if asked["calibration"] is not None:
         raise click.UsageError("--calibration: an exact replay needs none; it goes with --set")
     from simulation.replay import replay as replay_journal  # noqa: PLC0415  # start-up time
 
@@ -101,43 +73,12 @@ def replay(
     return FINE if found.divergence is None else FAILED
 
 
-def _what_if(
-    journal: str,
-    changes: Sequence[str],
-    arrivals: str,
-    runs: int | None,
-    seed: int,
-    force: bool,
-    calibration: str | None,
-    backend: str | None,
-    as_json: bool,
-) -> int:
-    from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
-    from simulation.whatif.answer import DishonestError  # noqa: PLC0415
-    from simulation.whatif.predict import what_if  # noqa: PLC0415
-    from simulation.whatif.settings import check_names  # noqa: PLC0415
+def _what_if(journal: str, *, as_json: bool, changes: dict[str, Any], **asked: Any) -> int:
+    from simulation.whatif.predict import what_if  # noqa: PLC0415  # start-up time
 
-    wanted = parse_changes(changes)
-    check_names(wanted)
-    refusal = None
-    try:
-        answer = what_if(
-            journal,
-            runs=runs,
-            seed=seed,
-            force=force,
-            progress=progress,
-            arrivals=arrivals,
-            calibration=open_calibration(calibration),
-            backends=backend or (),
-            **wanted,
-        )
-    except DishonestError as error:
-        answer, refusal = error.answer, str(error)
-    except NondeterminismError as error:
-        warn(f"{error}; replay it without --set to see the difference")
-        return FAILED
-    if as_json and refusal is None:
+    with Progress() as progress:
+        answer = what_if(journal, progress=progress, **asked, **changes)
+    if as_json:
         print_json(
             {
                 "fidelity": answer.fidelity,
@@ -154,11 +95,8 @@ def _what_if(
                 "backends": answer.backends,
             }
         )
-    elif refusal is None:
+    else:
         from simulation.render.whatif import show_what_if  # noqa: PLC0415  # start-up time
 
         show_what_if(console(), answer)
-    if refusal is not None:
-        warn(f"refused: {refusal} (--force answers anyway)")
-        return REFUSED
     return FINE

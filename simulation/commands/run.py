@@ -6,27 +6,19 @@ from array import array
 
 import click
 
-from simulation.commands.common import (
-    FINE,
-    REFUSED,
-    console,
-    json_option,
-    print_json,
-    progress,
-    runs_option,
-    seed_option,
-    warn,
-)
+from simulation.commands import options
+from simulation.commands.common import FINE, REFUSED, console, print_json, warn
+from simulation.commands.progress import Progress
 
 __all__ = ["run"]
 
 
-@click.command()
+@click.command(short_help="Simulate a scenario.")
 @click.argument("scenario")
-@runs_option
-@seed_option
-@click.option("--force", is_flag=True, help="Answer also where some tasks never end.")
-@json_option
+@options.runs
+@options.seed
+@options.force
+@options.as_json
 def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) -> int:
     """Simulate the synthetic workload of SCENARIO, a TOML file.
 
@@ -46,12 +38,13 @@ def run(scenario: str, runs: int | None, seed: int, force: bool, as_json: bool) 
     replications = []
     seconds: list[array[float]] = []
     unfinished = 0
-    for index in range(wanted):
-        done = simulate(read.workload, settings, seed + index)
-        replications.append(measure(done))
-        seconds.append(array("d", task_seconds(done)))
-        unfinished = max(unfinished, done.unfinished)
-        progress(index + 1, wanted)
+    with Progress() as progress:
+        for index in range(wanted):
+            done = simulate(read.workload, settings, seed + index)
+            replications.append(measure(done))
+            seconds.append(array("d", task_seconds(done)))
+            unfinished = max(unfinished, done.unfinished)
+            progress(index + 1, wanted)
     outcome = summarise_scenario(replications, seconds, seed)
     if not unfinished or force:
         if as_json:

@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any, Unpack
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    REFUSED,
-    arrivals_option,
-    backend_option,
-    calibration_option,
-    console,
-    force_option,
-    json_option,
-    open_calibration,
-    parse_changes,
-    parse_grid,
-    print_json,
-    processes_option,
-    runs_option,
-    seed_option,
-    set_option,
-    warn,
-)
+from simulation.commands import options
+from simulation.commands.common import FINE, console, print_json
 from simulation.commands.progress import Progress
 
 __all__ = ["sweep"]
 
 
-@click.command()
+@click.command(short_help="Compare a grid of settings on the same work.")
 @click.argument("work", metavar="JOURNAL|SCENARIO")
-@click.option(
+@options.grid(
     "--vary",
-    metavar="FIELD=VALUES",
-    multiple=True,
+    "vary",
+    "A field and its values: 10,20,50 or LOW:HIGH[:STEP]; several make a grid.",
     required=True,
-    help="A field and its values: 10,20,50 or LOW:HIGH[:STEP]; several make a grid.",
 )
-@set_option("Change a field in every cell; may be given more than once.")
+@options.changes("Change a field in every cell")
 @click.option(
     "--best",
     metavar="MEASURE",
     default="makespan_seconds",
-    help="The measure by which cells are judged.  [makespan_seconds]",
+    show_default=True,
+    help="The measure by which cells are judged.",
 )
-@arrivals_option
-@runs_option
-@seed_option
-@processes_option
-@force_option
-@calibration_option
-@backend_option
-@json_option
+@options.arrivals
+@options.judged
+@options.met
+@options.as_json
 def sweep(
     work: str,
-    vary: Sequence[str],
-    changes: Sequence[str],
+    vary: dict[str, list[Any]],
+    changes: dict[str, Any],
     best: str,
-    arrivals: str,
-    runs: int | None,
-    seed: int,
-    processes: int | None,
-    force: bool,
-    calibration: str | None,
-    backend: str | None,
     as_json: bool,
+    **asked: Unpack[options.Predicted],
 ) -> int:
     """Run a grid of settings on the same work with the same luck.
 
@@ -81,42 +53,23 @@ def sweep(
       python -m simulation sweep examples/outage.toml --vary jitter=none,full,equal,decorrelated \\
           --vary max_retries=1:5 --best success_rate
     """
-    from simulation.replay import NondeterminismError  # noqa: PLC0415  # start-up time
+    from simulation.render.sweep import show_sweep  # noqa: PLC0415  # start-up time
     from simulation.whatif.answer import DishonestError  # noqa: PLC0415
     from simulation.whatif.sweep import Sweep  # noqa: PLC0415
     from simulation.whatif.sweep import sweep as run_sweep  # noqa: PLC0415
 
-    values = parse_grid(vary, "--vary")
-    refusal = None
-    try:
-        with Progress() as progress:
-            answer: Sweep | None = run_sweep(
-                work,
-                values,
-                changes=parse_changes(changes),
-                best=best,
-                runs=runs,
-                seed=seed,
-                force=force,
-                processes=processes,
-                progress=progress,
-                arrivals=arrivals,
-                calibration=open_calibration(calibration),
-                backends=backend or (),
-            )
-    except DishonestError as error:
-        answer, refusal = error.answer, str(error)
-    except NondeterminismError as error:
-        warn(f"{error}; replay it to see the difference")
-        return FAILED
-    if answer is not None:
+    def show(answer: Sweep) -> None:
         if as_json:
             print_json(answer)
         else:
-            from simulation.render.sweep import show_sweep  # noqa: PLC0415  # start-up time
-
             show_sweep(console(), answer)
-    if refusal is not None:
-        warn(f"refused: {refusal} (--force answers anyway)")
-        return REFUSED
+
+    try:
+        with Progress() as progress:
+            answer = run_sweep(work, vary, changes=changes, best=best, progress=progress, **asked)
+    except DishonestError as error:
+        if error.answer is not None:  # some cells can be told, and each other says why not
+            show(error.answer)
+        raise
+    show(answer)
     return FINE

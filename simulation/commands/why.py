@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any, Unpack
 
 import click
 
-from simulation.commands.common import (
-    FAILED,
-    FINE,
-    REFUSED,
-    console,
-    json_option,
-    parse_changes,
-    print_json,
-    seed_option,
-    warn,
-)
+from simulation.commands import options
+from simulation.commands.common import FINE, console, print_json, warn
 
 __all__ = ["why"]
 
 
-@click.command()
+@click.command(short_help="Say why the slowest task was late.")
 @click.argument("journal")
-@click.option("--task", "wanted", metavar="ID|NAME", help="Tell of this task, not of the slowest.")
 @click.option(
-    "--set",
-    "changes",
-    metavar="FIELD=VALUE",
-    multiple=True,
-    help="Tell of the run that another setting would have given; may be given more than once.",
+    "--task",
+    "wanted",
+    metavar="ID|NAME",
+    help="Tell of this task, not of the slowest; its id, name or number.",
 )
+@options.changes("Tell of the run that another setting would have given")
 @click.option(
     "--tasks",
     "count",
     type=click.IntRange(1),
+    metavar="N",
     default=10,
-    help="How many of the slowest tasks to list; by default 10. --json has all.",
+    show_default=True,
+    help="How many of the slowest tasks to list; --json has all.",
 )
-@seed_option
-@click.option("--force", is_flag=True, help="Answer also where the answer would not be honest.")
-@json_option
+@options.seed
+@options.force
+@options.met
+@options.as_json
 def why(
     journal: str,
     wanted: str | None,
-    changes: Sequence[str],
+    changes: dict[str, Any],
     count: int,
     seed: int,
     force: bool,
     as_json: bool,
+    **met: Unpack[options.Met],
 ) -> int:
     """Say why the slowest task of JOURNAL was late, and what the run's end hung on.
 
@@ -63,34 +57,30 @@ def why(
     """
     from runtime.journal import read_journal  # noqa: PLC0415  # start-up time
     from simulation.render.why import describe, show_why  # noqa: PLC0415  # start-up time
-    from simulation.replay import NondeterminismError, replay  # noqa: PLC0415  # start-up time
+    from simulation.replay import replay  # noqa: PLC0415  # start-up time
     from simulation.timeline.find import find_task  # noqa: PLC0415  # start-up time
-    from simulation.whatif.answer import DishonestError  # noqa: PLC0415  # start-up time
-    from simulation.whatif.settings import check_names  # noqa: PLC0415  # start-up time
     from simulation.whatif.timed import recorded_run, simulated_run  # noqa: PLC0415
 
-    parsed = parse_changes(changes)
-    check_names(parsed)
+    if met["calibration"] is not None and not (changes or met["backends"]):
+        raise click.UsageError("--calibration: goes with --set or --backend")
     read = read_journal(journal)
     if read.warning:
         warn(read.warning)
-    try:
-        replay(read).raise_for_divergence()
-        if parsed:
-            name = ", ".join(f"{field}={value}" for field, value in parsed.items())
-            run = simulated_run(read, name, parsed, seed=seed, force=force)
-        else:
-            run = recorded_run(read)
-    except DishonestError as error:
-        warn(f"refused: {error} (--force answers anyway)")
-        return REFUSED
-    except NondeterminismError as error:
-        warn(f"error: {error}")
-        return FAILED
+    replay(read).raise_for_divergence()
+    if changes or met["backends"]:
+        name = ", ".join(f"{field}={value}" for field, value in changes.items())
+        name = name or f"--backend {met['backends']}"
+        run = simulated_run(read, name, changes, seed=seed, force=force, runs=1, **met)
+    else:
+        run = recorded_run(read)
     if not run.timeline.tasks:
         raise ValueError(f"{read.path}: no task was submitted in it")
-    task = None if wanted is None else find_task(run.timeline, wanted, read.header.prefix)
-    told = describe(run, read, task, parsed)
+    task = None
+    if wanted is not None:
+        task, note = find_task(run.timeline, wanted, read.header.prefix)
+        if note:
+            warn(note)
+    told = describe(run, read, task, changes)
     if as_json:
         print_json(told)
     else:

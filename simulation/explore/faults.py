@@ -5,9 +5,9 @@ is decided outside the core. A run may switch each on and off: searches do so at
 run that is offered everything rarely sees much of anything (swarm testing: A. Groce, C. Zhang,
 E. Eide, Y. Chen, J. Regehr, 'Swarm Testing', ISSTA 2012).
 
-The core cannot change its number of workers while it runs, so there is no resize here. A
-``World`` of modelled tasks has all but the last three; a pool of ordinary functions has ``order``,
-``late``, ``slow``, ``slow_start``, ``die``, ``abort``, ``cancel`` and those three.
+A ``World`` of modelled tasks has all but the last three. A pool of ordinary functions has all: how
+an attempt ends is chosen when its function has returned or raised, and ``instant`` strikes the
+modelled attempts in it only, as what a function does takes as long as it takes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from runtime.core import records as r
+
 __all__ = [
     "FAULTS",
+    "FIRST_CANCEL",
     "OF_FUNCTIONS",
+    "OPT_IN",
+    "Completion",
     "InjectedError",
     "Menu",
+    "TooManyError",
     "check_faults",
     "finish_menu",
+    "function_menu",
     "journal_menu",
     "order_menu",
     "outside_menu",
-    "stop_menu",
+    "struck",
     "wake_menu",
 ]
 
@@ -48,6 +55,7 @@ FAULTS: Final[dict[str, str]] = {
     "lost_timer": "the core is not woken before something else happens",
     "abort": "everything pending is aborted",
     "drain": "no more tasks are taken",
+    "resize": "the pool is given 1 worker, or again as many as it began with",
     "pause": "the whole world stands still for a while, and all that was due comes at once",
     "burst": "the next attempts fail, several in a row",
     "wake": "the core is woken although nothing is due",
@@ -61,12 +69,29 @@ FAULTS: Final[dict[str, str]] = {
     "observer": "an observer of a pool raises",
 }
 
+#: Faults that are on only where they are asked for by name.
+OPT_IN: Final = {
+    "preempt": "an ordinary function is held up between two bytecodes that touch what is shared",
+}
+
 #: Those that only pools of ordinary functions have.
 OF_FUNCTIONS: Final = ("late_lock", "raise", "observer")
 
 
+Completion = r.AttemptSucceeded | r.AttemptFailed
+
+_SECOND: Final = 1_000_000_000
+_LONG_WAIT_SECONDS: Final = 7
+
+
 class InjectedError(ConnectionError):
-    """What the fault ``raise`` raises, and what a task brings home whose worker died."""
+    """What ``raise``, ``fail`` and ``burst`` raise, and what comes home where a worker died."""
+
+
+class TooManyError(InjectedError):
+    """What ``retry_after`` raises: it asks for a long wait."""
+
+    retry_after_seconds = float(_LONG_WAIT_SECONDS)
 
 
 class Menu:
@@ -91,7 +116,9 @@ class Menu:
 
 _FINISH: Final = ("late", "slow", "slow_start", "hang", "die", "fail", "base_exception")
 _FINISH_TOO: Final = ("retry_after", "instant", "at_timeout", "after_timeout")
-_OUTSIDE: Final = ("abort", "drain", "pause", "burst", "wake", "twice")
+_OUTSIDE: Final = ("abort", "drain", "resize", "resize", "pause", "burst", "wake", "twice")
+#: The first place of a menu of what comes from outside that cancels a task.
+FIRST_CANCEL: Final = len(_OUTSIDE) + 1
 
 
 @lru_cache(maxsize=1024)
@@ -123,6 +150,21 @@ def finish_menu(limited: bool, enabled: frozenset[str]) -> Menu:
 
 
 @lru_cache(maxsize=64)
+def function_menu(limited: bool, enabled: frozenset[str]) -> Menu:
+    """How the attempt of an ordinary function ends that has just returned or raised.
+
+    Args:
+        limited: whether it has a timeout that is still to come.
+        enabled: which faults are on.
+
+    Returns:
+        The menu.
+    """
+    names = tuple(name for name in (*_FINISH, "retry_after") if name != "slow_start")
+    return Menu(("", *names, *(_FINISH_TOO[2:] if limited else ())), enabled)
+
+
+@lru_cache(maxsize=64)
 def wake_menu(enabled: frozenset[str]) -> Menu:
     """When the core is woken.
 
@@ -150,20 +192,6 @@ def outside_menu(tasks: int, enabled: frozenset[str]) -> Menu:
 
 
 @lru_cache(maxsize=64)
-def stop_menu(tasks: int, enabled: frozenset[str]) -> Menu:
-    """Who is stopped in a pool at an instant.
-
-    Args:
-        tasks: how many there are to cancel.
-        enabled: which faults are on.
-
-    Returns:
-        The menu.
-    """
-    return Menu(("", "abort", *("cancel",) * tasks), enabled)
-
-
-@lru_cache(maxsize=64)
 def journal_menu(enabled: frozenset[str]) -> Menu:
     """What becomes of the run's journal; each place damages another quarter of it.
 
@@ -177,11 +205,62 @@ def journal_menu(enabled: frozenset[str]) -> Menu:
     return Menu(("", *names), enabled)
 
 
+def struck(name: str, start: r.StartAttempt, now: int, took: int, end: Completion) -> Completion:
+    """The end of a modelled attempt that a fault strikes.
+
+    Args:
+        name: the fault, one of ``finish_menu`` but ``hang``.
+        start: what began the attempt.
+        now: when it began, in nanoseconds.
+        took: how long it takes by its model, in nanoseconds.
+        end: how it ends by its model.
+
+    Returns:
+        How it ends.
+    """
+    task, attempt, limit = start.task, start.attempt, start.timeout_at_ns
+    if name == "die":
+        return r.AttemptFailed(task, attempt, now, now, now, "WorkerDied")
+    if name == "fail":
+        return r.AttemptFailed(task, attempt, now, now, now + took, "RuntimeError")
+    if name == "base_exception":
+        return r.AttemptFailed(
+            task, attempt, now, now, now + took, "KeyboardInterrupt", retryable=False
+        )
+    if name == "retry_after":
+        return r.AttemptFailed(
+            task,
+            attempt,
+            now,
+            now,
+            now + took,
+            "TooMany",
+            retry_after_ns=_LONG_WAIT_SECONDS * _SECOND,
+        )
+    if name == "instant":
+        return r.AttemptSucceeded(task, attempt, now, now, now)
+    begun, at = now, now + took
+    if name == "late":
+        at += 1
+    elif name == "slow":
+        at += took
+    elif name == "slow_start":
+        begun, at = at, at + took
+    else:
+        assert limit is not None
+        at = limit + (name == "after_timeout")
+    if isinstance(end, r.AttemptSucceeded):
+        return r.AttemptSucceeded(task, attempt, now, begun, at)
+    return r.AttemptFailed(
+        task, attempt, now, begun, at, end.error, end.retryable, end.retry_after_ns
+    )
+
+
 def check_faults(names: Iterable[str] | None) -> frozenset[str]:
     """Read a choice of faults.
 
     Args:
-        names: which, ``None`` for all.
+        names: which, ``None`` for all but those of ``OPT_IN``.
 
     Returns:
         The set.
@@ -194,7 +273,7 @@ def check_faults(names: Iterable[str] | None) -> frozenset[str]:
         ['late', 'order']
     """
     wanted = frozenset(FAULTS if names is None else names)
-    unknown = sorted(wanted - FAULTS.keys())
+    unknown = sorted(wanted - FAULTS.keys() - OPT_IN.keys())
     if unknown:
-        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join(FAULTS)}")
+        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join([*FAULTS, *OPT_IN])}")
     return wanted

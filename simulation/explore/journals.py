@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from runtime.core import CoreSettings
-from runtime.journal import STATE_WIDTH, Footer, JournalError, Seal, encode_records, parse_journal
+from runtime.journal import STATE_WIDTH, JournalError, Seal, encode_records, parse_journal
 from runtime.observers import Step
-from runtime.recorder import describe_host, to_records
+from runtime.recorder import closed_journal, describe_host, to_records
 from simulation.explore.properties import Broken
 
 __all__ = ["check_journal"]
@@ -31,16 +31,13 @@ def check_journal(settings: CoreSettings, steps: Sequence[Step], fault: str, qua
     """
     records = to_records(steps, 0)
     header = describe_host(settings, pool="explored", prefix="", epoch_ns=0, clock="virtual")
-    seal = Seal(msgspec.json.encode(header))
-    bodies = encode_records(records)
-    kept = len(bodies) * (quarter + 1) // (_QUARTERS + 1) if fault == "disk_full" else len(bodies)
-    data = seal.header + seal.lines(bodies[:kept])
-    state = b"incomplete"
-    if fault != "disk_full":
-        state = b"closed".ljust(STATE_WIDTH)
-        footer = msgspec.json.encode(Footer(len(records), seal.digest))
-        data += seal.lines([footer], footer=True)
-    data = data.replace(b"open".ljust(STATE_WIDTH), state, 1)
+    if fault == "disk_full":
+        seal = Seal(msgspec.json.encode(header))
+        kept = len(records) * (quarter + 1) // (_QUARTERS + 1)
+        data = seal.header + seal.lines(encode_records(records[:kept]))
+        data = data.replace(b"open".ljust(STATE_WIDTH), b"incomplete", 1)
+    else:
+        data = closed_journal(header, steps)
     at = len(data) * (2 * quarter + 1) // (2 * _QUARTERS)
     if fault == "journal_cut":
         data = data[:at]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from simulation.explore.tape import Tape, TapeError, departures
 from simulation.explore.token import read_token, write_token
 from simulation.explore.world import CoreMaker, World, told
 from simulation.scenario import Property, Scenario, ScenarioError, read_scenario
+from simulation.world.patches import close_world, open_world
 
 __all__ = ["Failure", "Report", "Target", "explore", "replay_token", "run_schedule"]
 
@@ -126,20 +128,24 @@ def explore(
     searches = [
         (name, search, search.tapes()) for name, search in _searches(strategy, seed, departures)
     ]
-    for name, tape in _in_turn([(name, tapes) for name, _, tapes in searches]):
-        world, error = _run(set_up, tape, seed, enabled, core)
-        done += 1
-        coverage.add(world.seen)
-        for sometimes, seen in world.properties.wanted.items():
-            wanted[sometimes] = seen or wanted.get(sometimes, False)
-        if error is not None:
-            failure = _small(set_up, tape, seed, enabled, core, error, done, name)
-            return Report(done, failure, coverage.summary(), False, failure.digest)
-        if progress is not None:
-            progress(done, schedules)
-        if done == schedules:
-            digest = world.digest
-            break
+    with ExitStack() as stack:
+        for name, tape in _in_turn([(name, tapes) for name, _, tapes in searches]):
+            world, error = _run(set_up, tape, seed, enabled, core)
+            done += 1
+            if world.pools and done == 1:  # once, rather than with the pools of each schedule
+                open_world()
+                stack.callback(close_world)
+            coverage.add(world.seen)
+            for sometimes, seen in world.properties.wanted.items():
+                wanted[sometimes] = seen or wanted.get(sometimes, False)
+            if error is not None:
+                failure = _small(set_up, tape, seed, enabled, core, error, done, name)
+                return Report(done, failure, coverage.summary(), False, failure.digest)
+            if progress is not None:
+                progress(done, schedules)
+            if done == schedules:
+                digest = world.digest
+                break
     for _, _, tapes in searches:
         next(tapes, None)  # whether the last that was run was the last of all
     exhausted = any(search.exhausted for _, search, _ in searches)

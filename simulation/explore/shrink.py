@@ -47,7 +47,7 @@ def shrink(
             return False
         left -= 1
         tape = Tape(candidate)
-        if fails(tape):
+        if fails(tape) and _allowed(tape):
             best, ran = _trimmed(tape.values), tape
             return True
         return False
@@ -63,7 +63,7 @@ def shrink(
             if not fails(ran):
                 return False
         tape = Tape((), _by_label(ran, candidate))
-        if fails(tape) and departures(tape.values) < departures(best):
+        if fails(tape) and departures(tape.values) < departures(best) and _allowed(tape):
             best, ran = _trimmed(tape.values), tape
             return True
         return False
@@ -83,6 +83,12 @@ def shrink(
             if fails(tape):
                 return _trimmed(tape.values)
     return best
+
+
+def _allowed(tape: Tape) -> bool:
+    """Whether all that was chosen is a fault that is on: what moves may fall on another menu."""
+    chosen = zip(tape.values, tape.menus, strict=True)
+    return all(value == 0 or value in menu.allowed for value, menu in chosen)
 
 
 def _by_label(ran: Tape, candidate: Sequence[int]) -> Answer:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final, Protocol
 
-from simulation.explore.faults import FAULTS, Menu
+from simulation.explore.faults import FAULTS, OPT_IN, Menu
 from simulation.explore.tape import Answer, Tape
 
 __all__ = ["STRATEGIES", "Pct", "RandomChoice", "Strategy", "Systematic"]
@@ -61,7 +61,7 @@ class RandomChoice:
     def _answerer(random: Random) -> Answer:
         draw = random.random
         rate = _RATES[int(draw() * len(_RATES))]
-        swarm = {name for name in FAULTS if draw() < 0.5}
+        swarm = {name for name in FAULTS if draw() < 0.5} | OPT_IN.keys()
         places: dict[Menu, tuple[int, ...]] = {}
 
         def answer(menu: Menu, actor: int) -> int:

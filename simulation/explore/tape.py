@@ -52,12 +52,14 @@ class Tape:
         self.menus: list[Menu] = []
         self.actors: list[int] = []
 
-    def choose(self, menu: Menu, actor: int) -> int:
+    def choose(self, menu: Menu, actor: int, setting: int = 0) -> int:
         """Choose from a menu.
 
         Args:
             menu: what there is.
             actor: the task that it concerns, 0 for the world.
+            setting: what is chosen unless the tape says otherwise, whatever a strategy answers;
+                0 leaves it to the strategy.
 
         Returns:
             The place on the menu, 0 for the ordinary.
@@ -79,7 +81,9 @@ class Tape:
                     )
                 value = 0
         else:
-            value = 0 if self._answer is None else self._answer(menu, actor)
+            value = setting
+            if not setting and self._answer is not None:
+                value = self._answer(menu, actor)
         values.append(value)
         self.menus.append(menu)
         self.actors.append(actor)

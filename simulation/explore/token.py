@@ -1,7 +1,8 @@
 """A schedule as one word: version, seed and departures of a tape, with a checksum.
 
-A token is ``tc1-`` and the base 32 of: the seed; each departure as its
-distance from the one before and its value, all as variable-length integers; and a CRC-32.
+A token is ``tc2-`` (the tapes of ``tc1-`` had other menus) and the base 32 of: the seed; each
+departure as its distance from the one before and its value, all as variable-length integers; and a
+CRC-32.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 
 __all__ = ["TokenError", "read_token", "write_token"]
 
-_VERSION: Final = "tc1-"
+_VERSION: Final = "tc2-"
 _LONGEST: Final = 1_000_000
 
 

@@ -21,15 +21,18 @@ from runtime.core import Core, CoreSettings
 from runtime.core import records as r
 from runtime.core.errors import InvalidTransition
 from runtime.core.invariants import Auditor, check
-from runtime.core.states import TaskState
+from runtime.core.states import Cause, TaskState
 from runtime.observers import Step
 from runtime.recorder import StepDigest
 from simulation.explore.coverage import Seen
 from simulation.explore.faults import (
+    FIRST_CANCEL,
+    Completion,
     finish_menu,
     journal_menu,
     order_menu,
     outside_menu,
+    struck,
     wake_menu,
 )
 from simulation.explore.journals import check_journal
@@ -42,13 +45,19 @@ from simulation.pool import SimulatedWorkerPool
 __all__ = ["World", "told"]
 
 _NEVER: Final = 1 << 63
+_CONFIG: Final = WorkerPoolConfig()
 _SECOND: Final = 1_000_000_000
 #: A run that takes more steps than these a task does not end by itself.
 _STEPS: Final = 2_000
 _BURST: Final = 3
 _MODELLED_FOR_EVER: Final = _SECOND
 
-Completion = r.AttemptSucceeded | r.AttemptFailed
+# by their numbers: to ask an enum for a name costs more than all else that coverage notes
+_STATE_NAMES: Final = tuple(state.name for state in TaskState)
+_CAUSE_NAMES: Final = tuple(cause.name for cause in Cause)
+
+#: They meet every task.
+_MEET_ALL: Final = (r.AbortRequested, r.DrainRequested, r.ResizeRequested)
 CoreMaker = Callable[[CoreSettings, str], Core]
 
 
@@ -78,7 +87,7 @@ class World:
         self.seed = seed
         self.faults = faults
         self._make_core = core
-        self._config = WorkerPoolConfig()
+        self._config = _CONFIG
         self._settings: CoreSettings | None = None
         self.properties = Properties()
         self.always = self.properties.always
@@ -198,6 +207,15 @@ class World:
         """
         self._push(seconds_to_ns(at_seconds), r.DrainRequested())
 
+    def resize(self, max_workers: int, *, at_seconds: float) -> None:
+        """Let the pool be given another number of workers.
+
+        Args:
+            max_workers: how many.
+            at_seconds: when.
+        """
+        self._push(seconds_to_ns(at_seconds), r.ResizeRequested(max_workers))
+
     def arrive(
         self,
         arrivals: Iterator[tuple[int, r.SimultaneousPart]],
@@ -244,6 +262,7 @@ class World:
         """
         for pool in self.pools:
             self._look_back(pool)
+            pool.damage_journal()
         if self.pools and not self._submitted:
             self.tape.end()
             return
@@ -337,14 +356,19 @@ class World:
         if not place:
             return
         name = menu.names[place]
-        self._strike(f"cancel: task {place - 6}" if name == "cancel" else name)
+        task = place - FIRST_CANCEL + 1
+        workers = self._owner.max_workers if menu.names[place - 1] == name == "resize" else 1
+        told = {"cancel": f"cancel: task {task}", "resize": f"resize: to {workers}"}
+        self._strike(told.get(name, name))
         if name == "abort":
             due.append(r.AbortRequested())
         elif name == "drain":
             due.append(r.DrainRequested())
+        elif name == "resize":
+            due.append(r.ResizeRequested(workers))
         elif name == "cancel":
-            if fate.state(place - 6) is not None:
-                due.append(r.CancelRequested(place - 6))
+            if fate.state(task) is not None:
+                due.append(r.CancelRequested(task))
         elif name == "burst":
             self._burst = _BURST
         elif name == "wake":
@@ -375,18 +399,18 @@ class World:
 
     def _tell(self, stimulus: r.Stimulus) -> None:
         core, now = self.core, self.now_ns
-        parts = stimulus.stimuli if isinstance(stimulus, r.Simultaneous) else (stimulus,)
+        parts = stimulus.stimuli if type(stimulus) is r.Simultaneous else (stimulus,)
         seen = self.seen
         for part in parts:
-            kind = type(part).__name__
-            number = getattr(part, "task", 0)
-            state = core.state(number)
-            seen.add(("" if state is None else state.name, kind))
-            if kind in {"AbortRequested", "DrainRequested"}:  # it meets every task
-                seen.update((at.name, kind) for at, count in core.counts().items() if count)
+            kind = type(part)
+            state = core.state(getattr(part, "task", 0))
+            seen.add(("" if state is None else _STATE_NAMES[state], kind.__name__))
             if isinstance(part, Completion):
                 self._last = part
                 self._running.pop((part.task, part.attempt), None)
+            elif kind in _MEET_ALL:
+                met = [at for at, count in core.counts().items() if count]
+                seen.update((_STATE_NAMES[at], kind.__name__) for at in met)
         try:
             out = core.handle(now, stimulus)
         except InvalidTransition as error:
@@ -406,7 +430,7 @@ class World:
         check(core)
         last = self._last_cause
         for t in moved:
-            cause = "SUBMITTED" if t.cause is None else t.cause.name
+            cause = "SUBMITTED" if t.cause is None else _CAUSE_NAMES[t.cause]
             seen.add((last, cause))
             last = cause
         self._last_cause = last
@@ -442,7 +466,7 @@ class World:
             if name == "hang":
                 self._hanging.add((number, attempt))
                 return
-            end = _struck(name, start, now, took, end)
+            end = struck(name, start, now, took, end)
         elif self._burst:
             self._burst -= 1
             end = r.AttemptFailed(number, attempt, now, now, now + took, "Burst")
@@ -487,6 +511,7 @@ class World:
         How long attempts take is known when they start, so the bound is asked for again.
         """
         began, own, work, chain, most = self.now_ns, self._owner, 0, 0, 0
+        workers = self.core.workers
         for number in self.core.live():
             task = self.core.task(number)
             assert task is not None
@@ -500,52 +525,16 @@ class World:
 
         def bound() -> int:
             wait = max(backoff, self._longest_wait_ns)
-            return (
-                began
-                + work * self._longest_ns // own.max_workers
-                + chain * (self._longest_ns + wait)
-            )
+            return began + work * self._longest_ns // workers + chain * (self._longest_ns + wait)
 
         return bound
-
-
-def _struck(name: str, start: r.StartAttempt, now: int, took: int, end: Completion) -> Completion:
-    """The end of an attempt that a fault strikes."""
-    task, attempt, limit = start.task, start.attempt, start.timeout_at_ns
-    if name == "die":
-        return r.AttemptFailed(task, attempt, now, now, now, "WorkerDied")
-    if name == "fail":
-        return r.AttemptFailed(task, attempt, now, now, now + took, "RuntimeError")
-    if name == "base_exception":
-        return r.AttemptFailed(
-            task, attempt, now, now, now + took, "KeyboardInterrupt", retryable=False
-        )
-    if name == "retry_after":
-        return r.AttemptFailed(
-            task, attempt, now, now, now + took, "TooMany", retry_after_ns=7 * _SECOND
-        )
-    if name == "instant":
-        return r.AttemptSucceeded(task, attempt, now, now, now)
-    begun, at = now, now + took
-    if name == "late":
-        at += 1
-    elif name == "slow":
-        at += took
-    elif name == "slow_start":
-        begun, at = at, at + took
-    else:
-        assert limit is not None
-        at = limit + (name == "after_timeout")
-    if isinstance(end, r.AttemptSucceeded):
-        return r.AttemptSucceeded(task, attempt, now, begun, at)
-    return r.AttemptFailed(
-        task, attempt, now, begun, at, end.error, end.retryable, end.retry_after_ns
-    )
 
 
 def _brief(stimulus: object) -> str:
     number, attempt = getattr(stimulus, "task", None), getattr(stimulus, "attempt", None)
     name = type(stimulus).__name__
+    if isinstance(stimulus, r.ResizeRequested):
+        return f"{name} to {stimulus.max_workers}"
     if number is None:
         return name
     return f"{name} {number}" + (f".{attempt}" if attempt is not None else "")
@@ -581,5 +570,7 @@ def _did(i: r.Instruction) -> str:
             return f"finish {i.task} as {i.outcome}" + (f" ({i.reason})" if i.reason else "")
         case r.DropResult():
             return f"drop {i.task}.{i.attempt}"
+        case r.RetireSlot():
+            return f"retire slot {i.slot}"
         case _:
             return "stop the workers"

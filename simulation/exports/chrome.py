@@ -8,7 +8,7 @@ workers and the tasks waiting. (The format: Google, 'Trace Event Format', 2016.)
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import msgspec
 
@@ -16,7 +16,7 @@ from runtime.journal import Journal
 from simulation.timeline.attempts import Attempt, Timeline
 from simulation.timeline.lateness import critical_chain
 from simulation.timeline.levels import levels
-from simulation.whatif.timed import TimedRun, recorded_run, simulated_run
+from simulation.whatif.timed import Asked, TimedRun, recorded_run, simulated_run
 
 __all__ = ["export_chrome"]
 
@@ -36,8 +36,7 @@ def export_chrome(
     variants: Sequence[tuple[str, Mapping[str, Any]]],
     *,
     instance: str = "recorded",
-    seed: int = 0,
-    force: bool = False,
+    **asked: Unpack[Asked],
 ) -> bytes:
     """A recorded run, and what-if variants of it, as Trace Event JSON.
 
@@ -45,8 +44,7 @@ def export_chrome(
         journal: a journal that replays.
         variants: the name of each variant with what is changed.
         instance: what the recorded run is called.
-        seed: keys what is drawn.
-        force: whether variants are exported that would not be honest.
+        **asked: how variants are simulated.
 
     Returns:
         The document; the same for the same journal.
@@ -56,7 +54,7 @@ def export_chrome(
         ValueError: an unknown field or a value out of range.
     """
     runs = [recorded_run(journal, instance)]
-    runs += [simulated_run(journal, name, set_, seed=seed, force=force) for name, set_ in variants]
+    runs += [simulated_run(journal, name, set_, runs=1, **asked) for name, set_ in variants]
     events = [
         event
         for process, run in enumerate(runs, 1)
@@ -74,9 +72,9 @@ def export_chrome(
 def _events(run: TimedRun, process: int, prefix: str) -> Iterator[dict[str, Any]]:
     timeline = run.timeline
     first = timeline.first_ns
-    workers = timeline.settings.max_workers
-
-    yield _metadata("process_name", process, 0, {"name": f"{run.name}: {workers} workers"})
+    few, workers = timeline.workers()
+    many = f"{workers}" if few == workers else f"{few} to {workers}"
+    yield _metadata("process_name", process, 0, {"name": f"{run.name}: {many} workers"})
     yield _metadata("process_sort_index", process, 0, {"sort_index": process})
     yield _metadata("thread_name", process, _CHAIN, {"name": "what the end hung on"})
     for slot in sorted({attempt.slot for attempt in timeline.attempts}):

@@ -93,7 +93,7 @@ def timeline_figure(runs: Sequence[TimedRun]) -> Any:
         name="timeline",
         min_border_left=_LEFT,
         x_range=Range1d(start=0, end=max(first.makespan_ns, 1) / _NS, name="time"),
-        y_range=Range1d(start=first.settings.max_workers + 0.7, end=0.3),
+        y_range=Range1d(start=first.workers()[1] + 0.7, end=0.3),
     )
     made.add_tools(WheelZoomTool(dimensions="width"), BoxZoomTool(dimensions="width"))
     made.xaxis.axis_label = "seconds since the first submission"

@@ -16,7 +16,16 @@ from simulation.timeline.lateness import Link, Split, slowest
 from simulation.timeline.sentences import about_chain, duration, why_late
 from simulation.whatif.timed import TimedRun, recorded_measures
 
-__all__ = ["boxes", "chain_table", "footer", "kind_keys", "late_table", "outcome_keys", "radios"]
+__all__ = [
+    "boxes",
+    "chain_table",
+    "footer",
+    "has_intervals",
+    "kind_keys",
+    "late_table",
+    "outcome_keys",
+    "radios",
+]
 __all__ += ["settings_section", "words"]
 
 LATE_SHOWN: Final = 15
@@ -166,7 +175,15 @@ def settings_section(journal: Journal, runs: Sequence[TimedRun]) -> str:
         cells += [_interval(answer.variant[name], unit) for _, answer in answers]
         rows.append(_cells(cells))
     replications = max(answer.runs for _, answer in answers)
-    if replications > 1:
+    figure = '<div class="figure"><div id="figure-intervals"></div></div>\n'
+    title = "Recorded, simulated, and under other settings"
+    if not has_intervals(runs):
+        figure, title = "", "Recorded and simulated"
+        said = (
+            "One simulated run under the recorded setting: how close a simulation comes. What "
+            "another setting would come to, and where the next run lies, is shown with --variant."
+        )
+    elif replications > 1:
         said = (
             f"Means over up to {replications} replications with 95% intervals; the timeline shows "
             f"the first."
@@ -178,10 +195,18 @@ def settings_section(journal: Journal, runs: Sequence[TimedRun]) -> str:
         )
     head = ["", runs[0].name, *(name for name, _ in answers)]
     return f"""
-<h2>Recorded, simulated, and under other settings</h2>
+<h2>{title}</h2>
 <p class="soft">{said}</p>
-<div class="figure"><div id="figure-intervals"></div></div>
-{_table("What each setting comes to", head, rows)}"""
+{figure}{_table("What each setting comes to", head, rows)}"""
+
+
+def has_intervals(runs: Sequence[TimedRun]) -> bool:
+    """Whether a setting was changed, so that predictions with intervals are shown.
+
+    Args:
+        runs: all runs.
+    """
+    return any(run.answer is not None and run.answer.changes for run in runs)
 
 
 def _interval(interval: Interval, unit: str) -> str:
@@ -229,9 +254,11 @@ def footer(journal: Journal, timeline: Timeline) -> str:
     header, settings = journal.header, journal.header.settings
     limit = "none" if settings.timeout_ns is None else duration(settings.timeout_ns)
     lock = "with" if header.gil else "without"
+    few, many = timeline.workers()
+    workers = f"{many:,}" if few == many else f"{few:,} to {many:,}"
     pool = (
         f"Pool {header.pool}: {len(timeline.tasks):,} tasks, {len(timeline.attempts):,} attempts, "
-        f"{settings.max_workers:,} workers, timeout {limit}, {settings.max_retries:,} retries; "
+        f"{workers} workers, timeout {limit}, {settings.max_retries:,} retries; "
         f"{header.python}, {header.cores} cores, {lock} a global lock. Journal {journal.digest}."
     )
     said = [text for text in (pool, header.origin, journal.warning) if text]

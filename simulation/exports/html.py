@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from string import Template
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 from bokeh.document import Document
@@ -32,7 +32,7 @@ from simulation.exports.figures import (
 )
 from simulation.timeline.lateness import Link, critical_chain, slowest
 from simulation.whatif.answer import DishonestError
-from simulation.whatif.timed import TimedRun, recorded_run, simulated_run
+from simulation.whatif.timed import Asked, TimedRun, recorded_run, simulated_run, unchanged_run
 
 __all__ = ["export_html"]
 
@@ -44,8 +44,7 @@ def export_html(
     variants: Sequence[tuple[str, Mapping[str, Any]]],
     *,
     instance: str = "recorded",
-    seed: int = 0,
-    force: bool = False,
+    **asked: Unpack[Asked],
 ) -> bytes:
     """A recorded run, its re-simulation and what-if variants, as one HTML page.
 
@@ -53,8 +52,7 @@ def export_html(
         journal: a journal that replays.
         variants: the name of each variant with what is changed.
         instance: what the recorded run is called.
-        seed: keys what is drawn.
-        force: whether variants are shown that would not be honest.
+        **asked: how variants are simulated.
 
     Returns:
         The page.
@@ -66,17 +64,8 @@ def export_html(
     recorded = recorded_run(journal, instance)
     if not recorded.timeline.tasks:
         raise ValueError(f"{journal.path}: no task was submitted in it: there is nothing to show")
-    runs = [recorded]
-    refusal = ""
-    try:
-        runs.append(simulated_run(journal, _SIMULATED, {}, seed=seed, force=force))
-    except (DishonestError, ValueError) as error:
-        if variants:
-            raise
-        refusal = str(error)
-    runs += [
-        simulated_run(journal, name, changes, seed=seed, force=force) for name, changes in variants
-    ]
+    simulated, refusal = _simulated(journal, variants, asked)
+    runs = [recorded, *simulated]
     chains = [critical_chain(run.timeline) for run in runs]
     css, script = _file("report.css"), _file("report.js")
     library = Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw
@@ -107,6 +96,21 @@ def export_html(
     return page.encode()
 
 
+def _simulated(
+    journal: Journal, variants: Sequence[tuple[str, Mapping[str, Any]]], asked: Asked
+) -> tuple[list[TimedRun], str]:
+    """The run under its own setting, and the variants; or why there are none."""
+    if variants:
+        runs = [simulated_run(journal, name, changes, **asked) for name, changes in variants]
+        answer = runs[0].answer
+        assert answer is not None
+        return [unchanged_run(journal, _SIMULATED, answer, **asked), *runs], ""
+    try:  # how well it is reproduced takes one run; where the next one lies, nobody asked
+        return [simulated_run(journal, _SIMULATED, {}, runs=1, **asked)], ""
+    except (DishonestError, ValueError) as error:
+        return [], str(error)
+
+
 def _data(
     runs: Sequence[TimedRun], chains: Sequence[Sequence[Link]], columns: Columns
 ) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def _data(
     figures = {"timeline": timeline, "late": late_figure(runs[0], fragments.LATE_SHOWN)}
     figures |= over_time_figures(runs, timeline.x_range)
     settings = [(run.name, run.answer.variant) for run in runs if run.answer is not None]
-    if settings:
+    if fragments.has_intervals(runs):
         names, outcomes = zip(*settings, strict=True)
         figures["intervals"] = interval_figure(names, outcomes)
     document = Document()
@@ -132,7 +136,7 @@ def _data(
         "runs": [
             {
                 "name": run.name,
-                "workers": run.timeline.settings.max_workers,
+                "workers": run.timeline.workers()[1],
                 "seconds": run.timeline.makespan_ns / 1e9,
                 "columns": columns.pack(run.timeline, chain),
             }

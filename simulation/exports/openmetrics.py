@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from runtime.config import seconds_to_ns
 from runtime.journal import read_journal
 from simulation.replay import replay
-from simulation.whatif.predict import variant, what_if
+from simulation.whatif.predict import what_if
+from simulation.whatif.timed import Asked, changed_run
 from telemetry.openmetrics import RecordedRun, openmetrics
 
 __all__ = ["export_openmetrics", "samples_of"]
@@ -23,8 +24,7 @@ def export_openmetrics(
     instance: str,
     every_seconds: float | None,
     at_seconds: float | None,
-    seed: int,
-    force: bool,
+    **asked: Unpack[Asked],
 ) -> bytes:
     """A recorded run as Prometheus would have scraped it, and what-if variants beside it.
 
@@ -34,8 +34,7 @@ def export_openmetrics(
         instance: what the recorded run is called.
         every_seconds: how far apart samples lie, ``None`` for about 120 a run.
         at_seconds: when the runs began, in epoch seconds; ``None`` for when they did.
-        seed: keys what is drawn.
-        force: whether variants are exported that would not be honest.
+        **asked: how variants are simulated.
 
     Returns:
         An OpenMetrics file.
@@ -53,8 +52,8 @@ def export_openmetrics(
     steps = [(record.at, record.stimulus) for record in read.records]
     runs = [RecordedRun(instance, header.pool, header.settings, steps, epoch_ns, header.clock)]
     for name, changes in variants:
-        what_if(read, runs=1, force=force, seed=seed, **changes)  # refuses what would not be honest
-        settings, simulated = variant(read, changes, seed)
+        what_if(read, runs=1, **asked, **changes)  # refuses what would not be honest
+        settings, simulated = changed_run(read, changes, **asked)
         gone_in = [(at_ns, stimulus) for at_ns, stimulus, _ in simulated]
         runs.append(RecordedRun(name, header.pool, settings, gone_in, epoch_ns))
     return openmetrics(runs, every_seconds=every_seconds)

@@ -17,7 +17,13 @@ from typing import Any, Final
 
 from runtime import WorkerPoolConfig
 from runtime.core import CoreSettings
-from runtime.core.records import UNSET, AbortRequested, CancelRequested, TaskSubmitted
+from runtime.core.records import (
+    UNSET,
+    AbortRequested,
+    CancelRequested,
+    ResizeRequested,
+    TaskSubmitted,
+)
 from runtime.journal import Journal
 from simulation.distributions import (
     Constant,
@@ -356,6 +362,12 @@ def _notes(recording: Recording, groups: list[GroupFit]) -> list[str]:
     )
     if stops:
         notes.append(f"cancels and aborts are left out ({stops} in the recording)")
+    resizes = sum(isinstance(part, ResizeRequested) for _, part in recording.arrivals)
+    if resizes:
+        notes.append(
+            f"resizes are left out ({resizes} in the recording): the scenario "
+            f"has {recording.settings.max_workers} workers from beginning to end"
+        )
     return notes
 
 

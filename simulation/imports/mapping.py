@@ -23,14 +23,13 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from simulation.imports.spans import Span
+from simulation.machine.declared import read_toml
 
 __all__ = ["OWN", "Mapping", "read_mapping"]
 
@@ -134,14 +133,7 @@ def read_mapping(path: str) -> Mapping:
     Raises:
         ValueError: it cannot be read, or has a field that there is not; with the nearest right one.
     """
-    try:
-        document: dict[str, Any] = tomllib.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {error}") from None
+    document = read_toml(path, ValueError)
     _check_fields(path, "", document, Mapping.__struct_fields__)
     for name, kind in (("task", TaskRule), ("attempt", AttemptRule)):
         part = document.get(name)

@@ -18,8 +18,9 @@ from runtime.config import MOST_RETRIES, plain_text
 from runtime.core import CoreSettings
 from runtime.core.backoff import backoff_ns
 from runtime.core.records import UNSET, CancelRequested, TaskSubmitted, UnsetType
+from runtime.files import write_file
 from runtime.journal import Header
-from runtime.recorder import JournalTo, Recorder, describe_host
+from runtime.recorder import closed_journal, describe_host
 from simulation.clock import Arrival
 from simulation.imports.work import ImportedTask, Work
 from simulation.machine.machine import Machine
@@ -191,18 +192,17 @@ def _imported(header: Header, path: str, work: Work, notes: list[str]) -> Header
     return msgspec.structs.replace(header, origin=text, python="unknown", cores=1, gil=True)
 
 
-def write_imported(path: str, imported: Imported) -> None:
+def write_imported(path: str, imported: Imported) -> str | None:
     """Write it as a journal; a file that is there already is kept under another name.
 
     Args:
         path: where.
         imported: what.
 
+    Returns:
+        The name under which a file that was there is kept.
+
     Raises:
-        ValueError: it cannot be written.
+        FileError: it cannot be written.
     """
-    recorder = Recorder(JournalTo(path), imported.header)
-    recorder.write(imported.run.steps)
-    recorder.close()
-    if recorder.errors:
-        raise ValueError(f"{path}: cannot be written")
+    return write_file(path, closed_journal(imported.header, imported.run.steps), keep=True)

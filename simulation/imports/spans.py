@@ -7,17 +7,23 @@ are numbers or names. (opentelemetry.io, 'OTLP specification', 'JSON Protobuf En
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from runtime.files import FileError, read_file
+
 __all__ = ["Span", "TraceError", "read_spans"]
 
 _SHOWN: Final = 100
+_GLANCE: Final = 40
+_MOST_BYTES: Final = 2 << 30
+_LOOKED_AT: Final = 1 << 12
+#: A line is a batch of spans, of some thousand as exporters have them.
+_LONGEST_LINE: Final = 256 << 20
+#: What decoding raises; nesting that is too deep is not counted as a wrong document.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LAST_INSTANT: Final = 1 << 63
 _KINDS: Final = {
     0: "UNSPECIFIED", 1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER",
@@ -25,20 +31,8 @@ _KINDS: Final = {
 _ERROR: Final = (2, "STATUS_CODE_ERROR")
 
 
-class TraceError(ValueError):
-    """A file of traces that cannot be used.
-
-    Args:
-        path: where it is.
-        line: the line that is wrong, from 1; ``None`` where it is the whole file.
-        message: what is wrong, and what to do.
-    """
-
-    def __init__(self, path: str, line: int | None, message: str) -> None:
-        self.path = path
-        self.line = line
-        where = path if line is None else f"{path}, line {line}"
-        super().__init__(f"{where}: {message}")
+class TraceError(FileError):
+    """A file of traces that cannot be used: ``path``, ``line`` and what is wrong."""
 
 
 class Span(msgspec.Struct, gc=False):
@@ -87,14 +81,9 @@ def read_spans(path: str) -> list[Span]:
     Raises:
         TraceError: it cannot be read or used; the message has the line.
     """
-    name = "standard input" if path == "-" else path
-    name = os.fsencode(name).decode("utf-8", "backslashreplace")
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except FileNotFoundError:
-        raise TraceError(name, None, "there is no such file") from None
-    except OSError as error:
-        raise TraceError(name, None, f"cannot be read: {error.strerror}") from None
+    name, data = read_file(
+        path, most=_MOST_BYTES, longest_line=_LONGEST_LINE, wrong=_no_traces, error=TraceError
+    )
     if not data.strip():
         raise TraceError(name, None, "is empty; spans are JSON lines, each with resourceSpans")
     reader = _Reader(name)
@@ -118,29 +107,37 @@ def read_spans(path: str) -> list[Span]:
     return list(seen.values())
 
 
+def _no_traces(first: bytes) -> str:
+    """Why a file's first bytes cannot be JSON of spans; empty where they can."""
+    begins = first.lstrip()[:_GLANCE]
+    if len(first) < _LOOKED_AT or not begins or begins.startswith(b"{"):
+        return ""  # a small file is read, and told by its line
+    return _not_json("it does not begin with {", begins.partition(b"\n")[0])
+
+
 def _documents(name: str, data: bytes) -> Iterator[tuple[int, Any]]:
     lines = data.split(b"\n")
     decode = msgspec.json.Decoder().decode
     first = next(index for index, line in enumerate(lines) if line.strip())
     try:
         decode(lines[first])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         try:  # one document over many lines?
             yield first + 1, decode(data)
             return
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             raise TraceError(name, first + 1, _not_json(error, lines[first])) from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             document = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise TraceError(name, number, _not_json(error, line)) from None
         yield number, document
 
 
-def _not_json(error: Exception, line: bytes) -> str:
+def _not_json(error: Exception | str, line: bytes) -> str:
     return (
         f"not JSON ({error}): {line[:_SHOWN]!r}; the Collector's file exporter writes JSON unless "
         f"its format is set to proto or its compression to zstd"

@@ -80,17 +80,19 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Somebody cancels one task, or aborts everything.
+    """Somebody cancels one task, aborts everything, or gives the pool other workers.
 
     Args:
         at_ns: when.
         order: its place among what came at the same instant.
-        task: the number of the cancelled one, ``None`` for an abort.
+        task: the number of the cancelled one, ``None`` where it is no cancel.
+        workers: how many workers there are to be, ``None`` where it is no resize.
     """
 
     at_ns: int
     order: int
     task: int | None = None
+    workers: int | None = None
 
 
 class Incident(msgspec.Struct, frozen=True):
@@ -166,7 +168,9 @@ def perform(incident: Incident) -> list[Transition]:
             if after_ns:
                 pool.advance(after_ns / 1e9)
             if isinstance(what, Stop):
-                if what.task is None:
+                if what.workers is not None:
+                    pool.resize(what.workers)
+                elif what.task is None:
                     pool.abort_pending_tasks()
                 elif what.task in ids:
                     pool.cancel(ids[what.task])

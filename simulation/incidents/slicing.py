@@ -14,6 +14,7 @@ from runtime.core.records import (
     UNSET,
     AbortRequested,
     CancelRequested,
+    ResizeRequested,
     TaskSubmitted,
     Transition,
 )
@@ -33,7 +34,8 @@ from simulation.incidents.writing import write_test
 from simulation.pool import SimulatedWorkerPool
 from simulation.recording.read import Recording, read_recording
 from simulation.replay import replay
-from simulation.timeline.find import near_names
+from simulation.timeline.attempts import read_timeline
+from simulation.timeline.find import find_task
 
 __all__ = ["CannotSliceError", "Slice", "slice_journal"]
 
@@ -57,6 +59,7 @@ class Slice(msgspec.Struct, frozen=True):
         recorded_tasks: how many the journal has.
         recorded_attempts: how many attempts the task made in the journal.
         source: the test, a module for pytest.
+        note: where more than one task could be meant, why it is this one.
     """
 
     path: str
@@ -68,6 +71,7 @@ class Slice(msgspec.Struct, frozen=True):
     recorded_tasks: int
     recorded_attempts: int
     source: str
+    note: str = ""
 
 
 def slice_journal(journal: Journal | str | Path, task: str, seed: int = 0) -> Slice:
@@ -75,7 +79,7 @@ def slice_journal(journal: Journal | str | Path, task: str, seed: int = 0) -> Sl
 
     Args:
         journal: one that was read, or its path (``-`` for standard input).
-        task: the task's id, its number, or its name where only one has it.
+        task: the task's id, its name or its number, as for ``find_task``.
         seed: of the test's pool; it matters where the story needs jitter and the recording's pool
             had no seed of its own.
 
@@ -85,14 +89,20 @@ def slice_journal(journal: Journal | str | Path, task: str, seed: int = 0) -> Sl
     Raises:
         JournalError: the journal cannot be used.
         NondeterminismError: it does not replay.
-        ValueError: no task is meant, or more than one, or it has not ended.
+        ValueError: there is no such task, or it has not ended.
         CannotSliceError: a simulation of the whole recording does not show the task's story.
     """
     if not isinstance(journal, Journal):
         journal = read_journal(journal)
     replay(journal).raise_for_divergence()
     recording = read_recording(journal)
-    number = _find(journal, recording, task)
+    steps = ((record.at, record.stimulus, record.instructions) for record in journal.records)
+    timeline = read_timeline(journal.header.settings, steps)
+    try:
+        found, note = find_task(timeline, task, journal.header.prefix)
+    except ValueError as error:
+        raise ValueError(f"{journal.path}: {error}") from None
+    number = found.number
     story = list(_story(journal, number))
     if not story or story[-1].after not in TERMINAL:
         raise ValueError(
@@ -110,10 +120,10 @@ def slice_journal(journal: Journal | str | Path, task: str, seed: int = 0) -> Sl
         backoffs = [t.until_ns - t.at_ns for t in story if t.until_ns is not None]
         small = smaller(whole, shows, backoffs)
         if small is None:
-            found = plot_of(perform(whole))
+            seen = plot_of(perform(whole))
             raise CannotSliceError(
                 f"{journal.path}: the whole recording, simulated again, does not show what "
-                f"happened to task {task!r}: recorded {_told(plot)}; simulated {_told(found)}"
+                f"happened to task {task!r}: recorded {_told(plot)}; simulated {_told(seen)}"
             )
         told = [t for t in perform(small) if t.before != t.after]
     spec = recording.specs[number]
@@ -130,6 +140,7 @@ def slice_journal(journal: Journal | str | Path, task: str, seed: int = 0) -> Sl
         len(recording.specs),
         recorded_attempts,
         "",
+        note,
     )
     return msgspec.structs.replace(
         made, source=write_test(small, told, Path(journal.path).name, task_id, made.recorded_tasks)
@@ -145,27 +156,6 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         log.disabled = before
-
-
-def _find(journal: Journal, recording: Recording, task: str) -> int:
-    """The number of the task that is meant."""
-    prefix = journal.header.prefix
-    text = task[len(prefix) :] if prefix and task.startswith(prefix) else task
-    if text.isascii() and text.isdigit() and int(text) in recording.specs:
-        return int(text)
-    named = [number for number, spec in recording.specs.items() if spec.name == task]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        some = ", ".join(f"{prefix}{number}" for number in named[:5])
-        more = ", ..." if len(named) > 5 else ""
-        raise ValueError(
-            f"{journal.path}: {len(named)} tasks are named {task!r}; give one of their ids: "
-            f"{some}{more}"
-        )
-    near = near_names(task, list(dict.fromkeys(spec.name for spec in recording.specs.values())))
-    hint = f"did you mean {' or '.join(near)}?" if near else "give an id, a number or a name"
-    raise ValueError(f"{journal.path}: no task {task!r} in this journal: {hint}")
 
 
 def _story(journal: Journal, number: int) -> Iterator[Transition]:
@@ -188,6 +178,8 @@ def _incident(recording: Recording, target: int, last_ns: int, seed: int) -> Inc
                 stops.append(Stop(at_ns, order, what.task))
             case AbortRequested():
                 stops.append(Stop(at_ns, order))
+            case ResizeRequested(max_workers=workers):
+                stops.append(Stop(at_ns, order, workers=workers))
             case _:  # a drain: what comes after it is refused, and the pool's end drains anyway
                 pass
     return Incident(recording.settings, tasks, tuple(stops), target, seed)

@@ -73,7 +73,9 @@ def _calls(incident: Incident) -> list[str]:
         if after_ns:
             lines.append(f"{_INDENT * 2}pool.advance({_seconds(after_ns)})")
         if isinstance(what, Stop):
-            if what.task is None:
+            if what.workers is not None:
+                lines.append(f"{_INDENT * 2}pool.resize({what.workers})")
+            elif what.task is None:
                 lines.append(f"{_INDENT * 2}pool.abort_pending_tasks()")
             else:
                 lines.append(f"{_INDENT * 2}pool.cancel({_variable(incident, what.task)})")

@@ -8,10 +8,13 @@ from typing import Final
 
 import msgspec
 
+from runtime.files import FileError, read_file
+
 __all__ = ["Calibration", "CalibrationError", "read_calibration"]
 
 #: The version of the file's format.
 FORMAT: Final = 1
+_MOST_BYTES: Final = 1 << 20
 
 
 class CalibrationError(ValueError):
@@ -96,15 +99,13 @@ def read_calibration(path: str | Path) -> Calibration:
         CalibrationError: it is missing, or no calibration that this version can use.
     """
     try:
-        read = msgspec.json.decode(Path(path).read_bytes(), type=Calibration)
-    except FileNotFoundError:
-        raise CalibrationError(
-            f"{path}: there is no such file; python -m simulation calibrate -o {path} makes one"
-        ) from None
-    except OSError as error:
-        raise CalibrationError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"{path}: not a calibration file: {error}") from None
+        name, data = read_file(path, most=_MOST_BYTES)
+        read = msgspec.json.decode(data, type=Calibration)
+    except FileError as error:
+        hint = "" if Path(path).exists() else f"; python -m simulation calibrate -o {path} makes it"
+        raise CalibrationError(f"{error}{hint}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CalibrationError(f"{name}: not a calibration file: {error}") from None
     wrong = _what_is_wrong(read)
     if wrong:
         raise CalibrationError(f"{path}: {wrong}")

@@ -18,12 +18,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.files import FileError, read_file
 from simulation.machine.backends import Backend, Outage, RateLimit
 from simulation.machine.machine import Machine
 
 __all__ = ["BackendError", "backends_from", "plain", "read_backends", "read_toml"]
 
 _FIELDS: Final = ("groups", "limit", "rate", "latency", "outages", "recorded")
+#: More than anybody writes, and than fit writes of a million durations.
+_MOST_BYTES: Final = 64 << 20
 _LAWS: Final = ("slope_seconds", "capacity")
 
 
@@ -42,13 +45,13 @@ def read_toml(path: str | Path, error: type[ValueError]) -> dict[str, Any]:
         What is in it.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path}: there is no such file") from None
-    except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: not a TOML file: {problem}") from None
+        name, data = read_file(path, most=_MOST_BYTES)
+    except FileError as problem:
+        raise error(str(problem)) from None
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise error(f"{name}: not a TOML file: {problem}") from None
 
 
 def plain(error: Exception) -> str:

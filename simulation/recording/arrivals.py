@@ -16,7 +16,8 @@ journal says who submitted a task since ``TaskSubmitted`` has a ``parent``.
 
 What belongs to a task moves with it: a deadline keeps its distance from the submission, and so does
 a cancel. An abort and a drain are somebody's decisions about all tasks: as recorded they stay at
-their instants, closed they keep their place among the ends, scaled they are scaled. But a drain
+their instants, closed they keep their place among the ends, scaled they are scaled. So it is with a
+resize; but who asks for a number of workers means that one throughout (``resizes=False``). A drain
 that came when every task from outside had ended was the end of the run, and follows their ends, or
 is left out where it refused nothing: ``with`` leaves one in each journal, and at its recorded
 instant it would refuse what tasks of a slower setting submit after that.
@@ -24,8 +25,9 @@ instant it would refuse what tasks of a slower setting submit after that.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Literal, NamedTuple
@@ -36,6 +38,7 @@ from runtime.core.records import (
     CancelRequested,
     DrainRequested,
     FinishTask,
+    ResizeRequested,
     SimultaneousPart,
     StartAttempt,
     TaskSubmitted,
@@ -59,6 +62,7 @@ class Arrivals:
     Args:
         kind: see the module.
         factor: how many times as fast they come, where they are scaled.
+        resizes: whether the pool is resized as it was then.
 
     Raises:
         ValueError: the factor is out of range.
@@ -66,6 +70,7 @@ class Arrivals:
 
     kind: Literal["recorded", "closed", "scaled"]
     factor: float = 1.0
+    resizes: bool = True
 
     def __post_init__(self) -> None:
         if not 1e-6 <= self.factor <= 1e6:
@@ -74,7 +79,16 @@ class Arrivals:
     @property
     def baseline(self) -> Arrivals:
         """How they come where nothing is changed: scaled ones as recorded."""
-        return RECORDED if self.kind == "scaled" else self
+        return CLOSED if self.kind == "closed" else RECORDED
+
+    def under(self, changes: Iterable[str]) -> Arrivals:
+        """The same where some settings are changed: with a number of workers of its own, a pool is
+        not resized.
+
+        Args:
+            changes: the fields of ``WorkerPoolConfig`` that are.
+        """
+        return dataclasses.replace(self, resizes=False) if "max_workers" in changes else self
 
     def __str__(self) -> str:
         return f"scaled={self.factor:g}" if self.kind == "scaled" else self.kind
@@ -154,8 +168,9 @@ class Source:
         self._closing: tuple[int, int, _Bundle] | None = None
         self._ended = 0
         self._last_at = 0
+        self._resizes = arrivals.resizes
         if not recording.parents and arrivals.kind == "recorded":
-            self._known = recording.arrivals
+            self._known = [known for known in recording.arrivals if self._comes(known[1])]
             self._note_deadlines(self._known)
         else:
             self._known = self._sort_out(recording, arrivals.factor)
@@ -234,7 +249,7 @@ class Source:
         known: list[Arrival] = []
         first_at = recording.arrivals[0][0] if recording.arrivals else 0
         for (at, part), ends_before in zip(recording.arrivals, recording.ends_before, strict=True):
-            if isinstance(part, CancelRequested):
+            if isinstance(part, CancelRequested) or not self._comes(part):
                 continue
             task = part.task if type(part) is TaskSubmitted else 0
             bundle = _Bundle(at, part, cancels.get(task, []))
@@ -256,6 +271,9 @@ class Source:
         known.sort(key=lambda arrival: arrival[0])
         self._note_deadlines(known)
         return known
+
+    def _comes(self, part: SimultaneousPart) -> bool:
+        return self._resizes or type(part) is not ResizeRequested
 
     def _note_deadlines(self, arrivals: list[Arrival]) -> None:
         for _, part in arrivals:

@@ -31,6 +31,7 @@ from simulation.models import Behaviour, Fails
 from simulation.recording.outages import Outage, Ran, find_outages
 from simulation.replay import parts_of
 from simulation.simulate import HEEDED, Run
+from simulation.sizes import Sizes
 
 __all__ = ["Recording", "read_recording"]
 
@@ -108,8 +109,10 @@ def read_recording(journal: Journal) -> Recording:
     limit_at: dict[tuple[int, int], int] = {}
     last_attempt: dict[int, int] = {}
     begun_at, fates = recording.begun_at, recording.fates
+    sizes = Sizes(run.max_workers)
     for record in journal.records:
         at = record.at
+        sizes.take(at, record.stimulus, record.instructions)
         for part in parts_of(record):
             match part:
                 case AttemptSucceeded() | AttemptFailed():
@@ -141,6 +144,7 @@ def read_recording(journal: Journal) -> Recording:
                     run.ends.append(instruction)
                 case _:
                     pass
+    run.sizes = sizes if sizes.changes else None
     recording.last_at = journal.records[-1].at if journal.records else 0
     for key, at in begun_at.items():
         if key not in recording.done and key not in recording.censored:

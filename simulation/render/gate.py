@@ -23,6 +23,7 @@ def show_gate(console: Console, answer: Gate) -> None:
         answer: the gate.
     """
     change = setting_text(answer.changes) or "the recorded setting"
+    change += "".join(f", backend {one}" for one in answer.backends)
     say(console, f"{change} must have {' and '.join(answer.require)} in {answer.folder}")
     rows = table("journal")
     rows.columns[0].min_width = 13

@@ -113,6 +113,16 @@ class Bench:
             line for pool in self.pools if isinstance(pool, ExploredPool) for line in pool.strikes
         ]
 
+    def damage_journals(self) -> None:
+        """Perhaps damage the journals of this run's pools, as the tape says.
+
+        Raises:
+            Broken: the damage passes for the truth.
+        """
+        for pool in self.pools:
+            if isinstance(pool, ExploredPool):
+                pool.damage_journal()
+
     def close(self, error: BaseException | None = None) -> None:
         """Close this run's pools; others may be made after that.
 

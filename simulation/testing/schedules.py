@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from simulation.explore.properties import Broken
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Strategy, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
@@ -97,6 +98,10 @@ class Schedules:
         self.runs += 1
         if not self.first and not departures(tape.values):
             self.first = bench.seen()
+        try:
+            bench.damage_journals()
+        except Broken as broken:
+            error = error or broken
         self._strikes = bench.strikes()
         tape.end()
         try:

@@ -35,6 +35,7 @@ from runtime.core.records import (
     Stimulus,
     TaskSubmitted,
 )
+from simulation.sizes import Sizes
 from simulation.timeline.names import shown
 
 __all__ = ["KINDS", "Attempt", "Piece", "TaskTime", "Timeline", "read_timeline"]
@@ -182,12 +183,26 @@ class Timeline:
         tasks: its tasks, by number.
         attempts: its attempts, in the order of their starts.
         last_ns: the last instant that is known.
+        sizes: how many workers there were when.
     """
 
     settings: CoreSettings
     tasks: dict[int, TaskTime] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     last_ns: int = 0
+    sizes: Sizes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = Sizes(self.settings.max_workers)
+
+    def workers(self, from_ns: int | None = None, to_ns: int | None = None) -> tuple[int, int]:
+        """The fewest and the most workers that there were between two instants.
+
+        Args:
+            from_ns: from when on, ``None`` for the beginning.
+            to_ns: until when, ``None`` for the end.
+        """
+        return self.sizes.between(from_ns, to_ns)
 
     @property
     def first_ns(self) -> int:
@@ -217,6 +232,7 @@ def read_timeline(settings: CoreSettings, steps: Iterable[Step]) -> Timeline:
 
     Example:
         >>> from simulation.simulate import simulate
+    from simulation.sizes import Sizes
         >>> from simulation.workload import Batch, Modelled, SyntheticWorkload
         >>> work = SyntheticWorkload([Batch(2, Modelled(duration=3.0))])
         >>> settings = CoreSettings(max_workers=1)
@@ -239,6 +255,7 @@ class _Reader:
         """Follow one step."""
         if not self._instants or self._instants[-1] != at_ns:
             self._instants.append(at_ns)
+        self._timeline.sizes.take(at_ns, stimulus, instructions)
         kind = type(stimulus)
         if kind is AttemptSucceeded or kind is AttemptFailed:
             self._came_home(at_ns, stimulus)  # type: ignore[arg-type]  # by its kind

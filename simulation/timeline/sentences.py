@@ -127,8 +127,9 @@ def _queued(timeline: Timeline, task: TaskTime) -> str:
     for wait in waits:
         for outcome, ns in busy_with(timeline, wait.from_ns, wait.to_ns).items():
             spent[outcome] = spent.get(outcome, 0) + ns
-    workers = timeline.settings.max_workers
-    busy = "the one worker was busy" if workers == 1 else f"all {workers:,} workers were busy"
+    few, many = timeline.workers(waits[0].from_ns, waits[-1].to_ns)
+    workers = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+    busy = "the one worker was busy" if many == 1 else f"all {workers} workers were busy"
     text = f"waiting for a worker, since {busy}"
     total = sum(spent.values())
     wasted = {name: ns for name, ns in spent.items() if name not in ("ok", "running")}

@@ -23,19 +23,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal, assert_never
 
 from msgspec.structs import replace as replace_in
 
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
+from simulation.machine.declared import read_backends
 from simulation.machine.machine import Cpu, Machine
 from simulation.models import Behaviour, Fails
 from simulation.recording.read import Recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.simulate import Run, simulate
 
-__all__ = ["Contention", "Met", "meet", "notes_on_meeting"]
+__all__ = ["Contention", "Met", "backends_of", "meet", "notes_on_meeting"]
 
 #: The CPU is shared where an attempt that computes a share s of its time, and finds so many others
 #: computing, is slowed down by more than this.
@@ -99,6 +101,21 @@ class Met:
     recorded: Recording
     machine: Machine | None
     contention: Contention
+
+
+def backends_of(recording: Recording, given: Sequence[Backend] | str | Path) -> tuple[Backend, ...]:
+    """The backends that a recording's attempts call.
+
+    Args:
+        recording: whose groups they may name.
+        given: them, or the TOML file that declares them.
+
+    Raises:
+        BackendError: something in the file is wrong.
+    """
+    if isinstance(given, str | Path):
+        return read_backends(given, {spec.group for spec in recording.specs.values()})
+    return tuple(given)
 
 
 def meet(
@@ -213,7 +230,8 @@ def _cpu_of(
     if recording.gil and cpu_ns <= _MORE_THAN_ONE * span:
         processors = 1  # else code in C lets go of the GIL
     busy = cpu_ns / (span * processors) if span else 0.0
-    others = share * max(workers, recording.settings.max_workers) / processors
+    most = max(workers, run.max_workers if run.sizes is None else run.sizes.between()[1])
+    others = share * most / processors
     kind: ContentionKind = "shared" if share * others >= _MATTERS else "negligible"
     contention = Contention(kind, share, processors, busy, 0.0, calibrated)
     if kind == "negligible":
@@ -315,7 +333,7 @@ def _running(run: Run, first_at: int) -> int:
 
 
 def _utilization(run: Run, first_at: int) -> float:
-    capacity = _span(run, first_at) * run.max_workers
+    capacity = run.slot_ns(first_at, run.ended_at_ns[-1]) if run.ends else 0
     return _running(run, first_at) / capacity if capacity else 0.0
 
 

@@ -6,18 +6,20 @@ proposed, and the requirement is to hold for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from runtime.journal import JournalError
+from simulation.machine.backends import Backend
+from simulation.machine.calibration import Calibration
 from simulation.replay import NondeterminismError
 from simulation.statistics import Interval, intervals
 from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
-from simulation.whatif.runs import Trial, run_all
+from simulation.whatif.runs import Trial, changed_trial, run_all
 from simulation.whatif.settings import check_names
 from simulation.whatif.settle import rounds_of, settle
 from simulation.whatif.targets import Target, parse_targets
@@ -85,6 +87,7 @@ class Gate:
         state: the worst of the journals'.
         journals: each of them, in the order of their names.
         seed: the first seed.
+        backends: those that were declared, by name, or the file that declares them.
     """
 
     folder: str
@@ -93,6 +96,7 @@ class Gate:
     state: State
     journals: list[Held]
     seed: int
+    backends: list[str] = field(default_factory=list)
 
 
 def journals_in(folder: str | Path) -> list[Path]:
@@ -128,6 +132,8 @@ def gate(
     processes: int | None = 1,
     client: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    calibration: Calibration | None = None,
+    backends: Sequence[Backend] | str | Path = (),
 ) -> Gate:
     """Hold a changed setting against every journal of a folder.
 
@@ -142,6 +148,8 @@ def gate(
         processes: how many compute; ``None`` for one a processor. The answer is the same.
         client: computes in their place, see ``Workers``.
         progress: called with the journals done and their number.
+        calibration: what the journals' machine costs, as for ``what_if``.
+        backends: what the journals' attempts call, as for ``what_if``.
 
     Returns:
         Each journal's answer, and the worst of them.
@@ -157,10 +165,11 @@ def gate(
     check_names(changed)
     paths = journals_in(folder)
     held = []
+    met = _Met(calibration, backends)
     for done, path in enumerate(paths):
         if progress is not None:
             progress(done, len(paths))
-        held.append(_hold(path, targets, changed, runs, seed, force, processes, client))
+        held.append(_hold(path, targets, changed, runs, seed, force, processes, client, met))
     if progress is not None:
         progress(len(paths), len(paths))
     return Gate(
@@ -170,7 +179,16 @@ def gate(
         min((one.state for one in held), key=_WORST.index),
         held,
         seed,
+        [str(backends)]
+        if isinstance(backends, str | Path)
+        else [backend.name for backend in backends],
     )
+
+
+@dataclass(frozen=True)
+class _Met:
+    calibration: Calibration | None
+    backends: Sequence[Backend] | str | Path
 
 
 def _hold(
@@ -182,14 +200,22 @@ def _hold(
     force: bool,
     processes: int | None,
     client: Any,
+    met: _Met,
 ) -> Held:
+    workers = changes.get("max_workers", 1)
     try:
-        work = open_work(path, workers=changes.get("max_workers", 1), force=force)
+        work = open_work(
+            path,
+            calibration=met.calibration,
+            backends=met.backends,
+            workers=workers if isinstance(workers, int) else 1,  # what is none is told later
+            force=force,
+        )
     except DishonestError as error:
         return Held(str(path), "cannot tell", [], None, 0, _without(path, error))
     except (JournalError, NondeterminismError, ValueError) as error:
         return Held(str(path), "broken", [], None, 0, _without(path, error))
-    trial = Trial(work.changed(changes))
+    trial = changed_trial(work, changes)
     with Workers(work, processes=processes, client=client) as workers:
         rounds = rounds_of("recorded", runs)
         found = settle(workers, work, trial, targets, "recorded", rounds, seed, lambda done: None)

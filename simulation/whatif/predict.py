@@ -24,7 +24,6 @@ from runtime.journal import Journal
 from runtime.observers import Step
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration, read_calibration
-from simulation.machine.declared import read_backends
 from simulation.machine.machine import Machine
 from simulation.outcome import MEASURES
 from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
@@ -35,7 +34,7 @@ from simulation.simulate import simulate
 from simulation.statistics.prediction import least_replications
 from simulation.statistics.stopping import Precision, enough
 from simulation.whatif.answer import WhatIf
-from simulation.whatif.contention import meet, notes_on_meeting
+from simulation.whatif.contention import backends_of, meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import (
     Pair,
@@ -115,14 +114,10 @@ def what_if(
         arrivals = parse_arrivals(arrivals)
     if isinstance(calibration, str | Path):
         calibration = read_calibration(calibration)
-    declared = (
-        read_backends(backends, {spec.group for spec in recording.specs.values()})
-        if isinstance(backends, str | Path)
-        else tuple(backends)
-    )
+    declared = backends_of(recording, backends)
     met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
     recording = met.recorded
-    asked = _Asked(settings, arrivals, met.machine)
+    asked = _Asked(settings, arrivals.under(changes), met.machine)
     recorded, following = _replications(recording, asked, runs, seed, progress)
     unchanged = recorded[0].baseline
     if unchanged.random:  # with the jitter that was recorded, not with another seed's
@@ -192,7 +187,7 @@ def variant(
     arrivals: Arrivals = RECORDED,
     *,
     calibration: Calibration | None = None,
-    backends: Sequence[Backend] = (),
+    backends: Sequence[Backend] | str | Path = (),
 ) -> tuple[CoreSettings, list[Step]]:
     """One run of a recorded workload under another setting, step by step; nothing is checked.
 
@@ -209,8 +204,9 @@ def variant(
     """
     recording = read_recording(journal)
     settings = keyed(changed_settings(recording.settings, changes), seed)
-    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=backends)
-    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals)
+    declared = backends_of(recording, backends)
+    met = meet(recording, workers=settings.max_workers, calibration=calibration, backends=declared)
+    workload = RecordedWorkload(met.recorded, settings, arrivals=arrivals.under(changes))
     workload.machine = met.machine
     return settings, simulate(workload, settings, seed, log=True).steps
 

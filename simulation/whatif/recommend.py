@@ -20,7 +20,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.core import CoreSettings
 from runtime.journal import Journal
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
@@ -31,7 +30,7 @@ from simulation.whatif.answer import DishonestError, Fidelity
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import check_runs
 from simulation.whatif.parallel import Workers
-from simulation.whatif.runs import Trial
+from simulation.whatif.runs import Trial, changed_trial
 from simulation.whatif.settings import check_names
 from simulation.whatif.settle import NEXT_ROUNDS, rounds_of, settle
 from simulation.whatif.targets import Target, Verdict, parse_targets
@@ -266,10 +265,10 @@ class _Lab:
     def check(self, many: Iterable[Mapping[str, Any]]) -> None:
         """Raise where a setting is no setting, before anything is run."""
         for changes in many:
-            self._settings(changes)
+            self._trial(changes)
 
-    def _settings(self, changes: Mapping[str, Any]) -> CoreSettings:
-        return self._work.changed({**self._common, **changes})
+    def _trial(self, changes: Mapping[str, Any]) -> Trial:
+        return changed_trial(self._work, {**self._common, **changes})
 
     def meets(self, changes: Mapping[str, Any]) -> bool:
         """Whether a setting surely meets all targets."""
@@ -302,7 +301,7 @@ class _Lab:
             if self._progress is not None:
                 self._progress(self.simulations, max(self._expected, self.simulations + 1))
 
-        trial = Trial(self._settings(changes))
+        trial = self._trial(changes)
         rounds = self._rounds[-1:] if fixed else self._rounds
         found = settle(self._workers, self._work, trial, self._targets, "next", rounds, seed, tell)
         return Tried(

@@ -7,9 +7,9 @@ Of a journal there are two kinds of runs, as in ``predict``: the *recorded* task
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -24,7 +24,17 @@ from simulation.whatif.predict import DEFAULT_RUNS
 from simulation.whatif.replication import Side, keyed, next_side, recorded_side
 from simulation.whatif.work import Work
 
-__all__ = ["Ask", "Ends", "Kind", "Runs", "Trial", "default_runs", "replicate", "run_all"]
+__all__ = [
+    "Ask",
+    "Ends",
+    "Kind",
+    "Runs",
+    "Trial",
+    "changed_trial",
+    "default_runs",
+    "replicate",
+    "run_all",
+]
 
 _SEEDS: Final = 1 << 63
 #: Settings that one worker runs with the same luck, which is drawn once for them.
@@ -39,10 +49,12 @@ class Trial(msgspec.Struct, frozen=True):
     Args:
         settings: the setting.
         unchanged: whether it is the recorded one, whose tasks come as they did then.
+        resizes: whether the pool is resized as it was then.
     """
 
     settings: CoreSettings
     unchanged: bool = False
+    resizes: bool = True
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -103,6 +115,20 @@ class Runs:
         return [one.soonest for one in self.recorded], [one.soonest for one in self.following]
 
 
+def changed_trial(work: Work, changes: Mapping[str, Any]) -> Trial:
+    """A setting with changes; with a number of workers of its own, a pool is not resized.
+
+    Args:
+        work: what it is tried on.
+        changes: fields of ``WorkerPoolConfig`` and their new values.
+
+    Raises:
+        ValueError: an unknown field or a value out of range.
+        TypeError: a value of the wrong type.
+    """
+    return Trial(work.changed(changes), resizes="max_workers" not in changes)
+
+
 def replicate(work: Work, ask: Ask) -> list[Ends]:
     """Runs with one luck.
 
@@ -130,6 +156,8 @@ def _of_scenario_run(work: Work, settings: CoreSettings, seed: int) -> Ends:
 
 def _of_journal_run(work: Work, trial: Trial, luck: Luck | None, seed: int) -> Ends:
     arrivals = work.arrivals.baseline if trial.unchanged else work.arrivals
+    if not trial.resizes:
+        arrivals = replace(arrivals, resizes=False)
     machine = None if trial.unchanged else work.machine
 
     def side(beyond: Beyond) -> Side:

@@ -25,7 +25,7 @@ from simulation.whatif.compare import difference_of, outcome_of, refusal
 from simulation.whatif.grid import grid
 from simulation.whatif.measures import BETTER_HIGH, check_measure, check_runs
 from simulation.whatif.parallel import Workers
-from simulation.whatif.runs import Runs, Trial, default_runs, run_all
+from simulation.whatif.runs import Runs, Trial, changed_trial, default_runs, run_all
 from simulation.whatif.work import Work, open_work
 
 __all__ = ["Cell", "Confirmation", "Sweep", "sweep"]
@@ -185,7 +185,7 @@ def sweep(
         workers=_most([*vary.get("max_workers", ()), common.get("max_workers", 1)]),
         force=force,
     )
-    trials = [Trial(opened.changed({**common, **cell})) for cell in cells]
+    trials = [changed_trial(opened, {**common, **cell}) for cell in cells]
     recorded = opened.kind == "journal"
     first = 0 if recorded else 1  # of the cells that are compared
     with Workers(opened, processes=processes, client=client) as workers:

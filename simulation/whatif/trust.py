@@ -7,7 +7,7 @@ from bisect import bisect_left
 from itertools import pairwise
 from typing import Final
 
-from runtime.core.records import AbortRequested, TaskSubmitted
+from runtime.core.records import AbortRequested, ResizeRequested, TaskSubmitted
 from simulation.outcome import measure
 from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.draws import FEWEST
@@ -174,6 +174,12 @@ def notes_on(recording: Recording, variant: Side, arrivals: Arrivals = RECORDED)
         notes.append(
             f"an abort stays at its recorded instant ({stops} in the recording): where something "
             f"that happened was the reason for it, another setting would move it"
+        )
+    resizes = sum(isinstance(part, ResizeRequested) for _, part in recording.arrivals)
+    if resizes:
+        notes.append(
+            f"the pool was resized while it ran (so often: {resizes}), and is again, unless "
+            f"max_workers is set: that holds from beginning to end"
         )
     answering, late = _answering(recording) if arrivals.kind != "closed" else (0, 0)
     if answering:

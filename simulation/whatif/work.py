@@ -16,14 +16,13 @@ from runtime.core import CoreSettings
 from runtime.journal import Journal
 from simulation.machine.backends import Backend
 from simulation.machine.calibration import Calibration
-from simulation.machine.declared import read_backends
 from simulation.machine.machine import Machine
 from simulation.recording.arrivals import RECORDED, Arrivals, parse_arrivals
 from simulation.recording.read import Recording, read_recording
 from simulation.replay import replay
 from simulation.scenario import Scenario, read_scenario
 from simulation.whatif.answer import DishonestError, Fidelity, WhatIf
-from simulation.whatif.contention import meet, notes_on_meeting
+from simulation.whatif.contention import backends_of, meet, notes_on_meeting
 from simulation.whatif.nextrun import Sample
 from simulation.whatif.replication import recorded_side
 from simulation.whatif.settings import changed_settings
@@ -137,9 +136,7 @@ def open_work(
     recording = read_recording(found.journal)
     if not recording.run.ends:
         raise ValueError(f"{path}: no task has ended in it: nothing to predict from")
-    if isinstance(backends, str | Path):
-        groups = {spec.group for spec in recording.specs.values()}
-        backends = read_backends(backends, groups)
+    backends = backends_of(recording, backends)
     met = meet(recording, workers=workers, calibration=calibration, backends=backends)
     recording, settings = met.recorded, recording.settings
     unchanged = recorded_side(recording, settings, settings.seed, arrivals.baseline)

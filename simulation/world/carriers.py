@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from runtime.attempt import here
+from simulation.world.cores import keep_on, present_core
 
 if TYPE_CHECKING:
     from simulation.world.strands import Strand, World
@@ -41,6 +42,9 @@ class Carrier(ABC):
         world: for whom.
         strand: the first one, ``None`` for the owner.
     """
+
+    #: Called where a strand begins, while its calls are to be looked at (``hidden``).
+    watch: ClassVar[Callable[[], None] | None] = None
 
     def __init__(self, world: World, strand: Strand | None) -> None:
         self.world = world
@@ -72,6 +76,8 @@ class Carrier(ABC):
 
     def _begin(self, strand: Strand) -> None:
         here.host, here.running = strand.here
+        if (watch := Carrier.watch) is not None:
+            watch()
 
     def work(self) -> None:
         """Run one strand after the other, until there is none to run."""
@@ -93,7 +99,11 @@ class Carrier(ABC):
 
 
 class ThreadCarrier(Carrier):
-    """A thread: the baton is a lock that is released to whoever is to run."""
+    """A thread: the baton is a lock that is released to whoever is to run.
+
+    All of a world's run on one core: on the one on which its owner runs when the first is made,
+    and is found each time that it looks after them.
+    """
 
     def __init__(self, world: World, strand: Strand | None) -> None:
         super().__init__(world, strand)
@@ -102,11 +112,14 @@ class ThreadCarrier(Carrier):
         self._thread: threading.Thread | None = None
         self.ident = get_ident()
         if strand is not None:
+            if not world.carriers:
+                world.core = present_core()
             self._thread = start_real(self._work, strand.name)
 
     def _work(self) -> None:
         self.ident = ident = get_ident()
         carried[ident] = self.world
+        keep_on(self.world.core)
         try:
             self._lock.acquire()
             self.work()
@@ -131,6 +144,7 @@ class ThreadCarrier(Carrier):
         while not mine.acquire(True, world.watchdog_seconds):
             if world.switches != seen:
                 seen = world.switches
+                self._gather()
                 continue
             carrier = world.current.carrier if world.current is not None else None
             world.stuck = carrier
@@ -140,6 +154,17 @@ class ThreadCarrier(Carrier):
             ident = carrier.ident if isinstance(carrier, ThreadCarrier) else 0
             world.failure = world.blocked(ident)
             return
+
+    def _gather(self) -> None:
+        """Have the carriers where their owner is now: it has been woken where there was room."""
+        world, core = self.world, present_core()
+        if core == world.core:
+            return
+        world.core = core
+        for carrier in list(world.carriers):
+            thread = carrier._thread if isinstance(carrier, ThreadCarrier) else None
+            if thread is not None and thread.native_id is not None:
+                keep_on(core, thread.native_id)
 
     def stop(self, owner: Carrier) -> None:
         """End the thread."""
@@ -181,6 +206,6 @@ def make_greenlet_carrier() -> type[Carrier]:
         from simulation.world.greenlets import GreenletCarrier  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
-            'carrier="greenlet" needs the extra: pip install "twinclock[greenlet]"'
+            "carrier='greenlet' needs greenlet: pip install '.[greenlet]' in the checkout"
         ) from error
     return GreenletCarrier

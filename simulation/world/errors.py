@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["BlockedOutsideError", "DeadlockError", "NothingLeftError", "WorldEnded"]
+__all__ = [
+    "BlockedOutsideError",
+    "DeadlockError",
+    "NothingLeftError",
+    "RealTimeError",
+    "WorldEnded",
+]
 
 
 class WorldEnded(BaseException):  # like SystemExit: it ends a thread, and is no error
@@ -19,3 +25,7 @@ class DeadlockError(NothingLeftError):
 
 class BlockedOutsideError(RuntimeError):
     """A task blocks, or computes, for long in real time, where virtual time cannot pass."""
+
+
+class RealTimeError(RuntimeError):
+    """A task called a real sleep or clock, through a name that the pool cannot reach."""

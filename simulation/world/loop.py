@@ -57,15 +57,14 @@ class StrandClock(VirtualClock, Generic[S]):
         Returns:
             The strand; ``None`` where the aim is reached, or nothing is left to happen.
         """
-        due, ends, env = self.due, self._ends, self._env
+        due, ends = self.due, self._ends
         done, until_ns = self._aim
         while True:
             if due:
                 return due.popleft()
             if self._within:
-                if self._event_at == self.now:
-                    env.step()
-                    self._look_at_events()
+                if self._event_at <= self.now:
+                    self._step()
                     continue
                 self._within = False
                 self.settle()
@@ -79,7 +78,7 @@ class StrandClock(VirtualClock, Generic[S]):
                 instant = ends[0][0]
             if instant == NEVER:
                 return None
-            self.now = instant
+            self.now = instant = max(instant, self.now)  # a pause in a search makes it overdue
             self._within = True
-            while ends and ends[0][0] == instant:
+            while ends and ends[0][0] <= instant:
                 self._gathered.append(heappop(ends)[2:])

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from simulation.world.aliases import Aliases, adopting
+from simulation.world.hidden import Hidden, watching
 from simulation.world.locks import HybridLock, Lock, new_lock, new_rlock
 from simulation.world.strands import current, owned_by
 from simulation.world.threads import set_sentinel, start_joinable_thread, start_new_thread
@@ -103,6 +104,9 @@ def open_world() -> None:
         aliases.function(sched.scheduler.__init__)
         _seen.update(sys.modules)
         _scan(list(sys.modules), aliases, wrap=True)
+        del old, new, keep[:]  # they live in _originals
+        if _hidden.mend(_undo):
+            watching(_NAMES)
         adopting(aliases)
 
 
@@ -119,6 +123,7 @@ def close_world() -> None:
             keep.append(getattr(module, name))
             back[id(keep[-1])] = new
         adopting(None)
+        watching(None)
         while _undo:
             _undo.pop()()
         fresh = [name for name in sys.modules if name not in _seen]
@@ -134,6 +139,18 @@ _originals: Final = [
     for module, name, _ in patched_attributes()
     if hasattr(module, name)
 ]
+
+_CLOCKS: Final = [
+    (name, original, TIMES[name])
+    for module, name, original in _originals
+    if module is time
+    and (name == "sleep" or name.startswith(("time", "monotonic", "perf_counter")))
+]
+_NAMES: Final = {id(original): f"time.{name}" for name, original, _ in _CLOCKS}
+_hidden: Final = Hidden(
+    _CLOCKS,
+    [*_originals, *(cell for new in TIMES.values() for cell in new.__closure__ or ())],
+)
 
 
 def _set(holder: Any, name: str, old: Any, new: Any) -> None:
@@ -186,7 +203,9 @@ def _scan_attributes(kind: type, aliases: Aliases) -> None:
         if new is inner:
             continue
         try:
-            setattr(kind, name, staticmethod(new) if inner is not value else new)
+            # a function of C is not bound to instances, and its stand-in must not be either
+            bare = inner is value and type(inner) is not types.BuiltinFunctionType
+            setattr(kind, name, new if bare else staticmethod(new))
             _undo.append(_setter(kind, name, value))
         except Exception:  # a class that cannot be changed, whatever its metaclass says to it
             continue

@@ -117,6 +117,7 @@ class World:
         self.owner_thread: Any = None  # what threading knows the owner by, where greenlets share it
         self.idle: list[Carrier] = []
         self.carriers: list[Carrier] = []
+        self.core: int | None = None  # on which they are kept
         self._make = make_carrier
         self._owner = make_carrier(self, None)
         self._owner_ident = get_ident()
@@ -135,7 +136,7 @@ class World:
         """Let time pass until a strand is due; ``None`` where the owner is to go on."""
         self.current = None
         self.switches += 1
-        if self.closing or self.failure is not None:
+        if self.failure is not None or self.closing:
             return None
         try:
             self.current = strand = self.clock.next_due()
@@ -172,7 +173,8 @@ class World:
         if due is not strand:
             carrier = strand.carrier
             assert carrier is not None
-            carrier.switch_to(self.carrier_of(due))
+            other = None if due is None else due.carrier
+            carrier.switch_to(self.carrier_of(due) if other is None else other)
         strand.waits = None
         if strand.over:
             raise WorldEnded

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import datetime as _datetime
 import time as _time
+from _thread import get_ident
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from runtime.config import seconds_to_ns
+from simulation.world.carriers import carried
 from simulation.world.strands import current
 
 __all__ = ["DATES", "TIMES", "present_of"]
@@ -24,11 +27,18 @@ _seconds: Final = _time.time
 
 def sleep(seconds: float, /) -> None:
     """``time.sleep``."""
-    strand = current()
-    if strand is None or not seconds >= 0:  # the original says what is wrong
+    world = carried.get(get_ident())
+    strand = None if world is None else world.current
+    if world is None or strand is None or not seconds >= 0:  # the original says what is wrong
         return _sleep(seconds)
-    strand.world.pause(strand, f"{seconds:g} s to pass", seconds_to_ns(seconds))
+    world.pause(strand, _told(float(seconds)), seconds_to_ns(seconds))
     return None
+
+
+@lru_cache(maxsize=64)
+def _told(seconds: float) -> str:
+    """What a sleep waits for, as a message says it; most tasks sleep equally long."""
+    return f"{seconds:g} s to pass"
 
 
 def _clock_of(original: Callable[[], Any], epoch: bool, ns: bool) -> Callable[[], Any]:

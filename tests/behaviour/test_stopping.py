@@ -164,6 +164,7 @@ def test_unknown_ids(make_pool: MakePool) -> None:
             with pytest.raises(KeyError) as caught:
                 call(unknown)  # type: ignore[arg-type]
             assert caught.value.args == (unknown,)
+            assert str(caught.value) == f"no task of this pool has the id {unknown!r}"
 
 
 def test_a_task_may_submit_and_wait_while_others_are_free(make_pool: MakePool) -> None:

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: a process, its output, its errors, its exit code."""
+"""The command line as a user meets it: its output, its errors, its exit code; as a process where
+the process is what matters.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,18 @@ import pytest
 
 from runtime import WorkerPool, WorkerPoolConfig
 from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool
+from tests.cli.running import bad, simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OUTAGE = str(ROOT / "examples" / "outage.toml")
 
 
-def simulation(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which takes ten times as long as ``simulation`` does."""
     done = subprocess.run(
         [sys.executable, "-m", "simulation", *arguments],
         check=False,
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=ROOT,
         timeout=60,
@@ -41,23 +46,14 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def bad(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """One clear line on standard error, nothing on standard output, never a traceback."""
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
-
-
 def test_exact_replay(journal: Path) -> None:
-    done = simulation("replay", str(journal))
+    done = process("replay", str(journal))
     assert done.returncode == 0
+    assert done.stderr == ""
     assert "60 tasks" in done.stdout
     assert "replays exactly" in done.stdout
     twice = simulation("replay", str(journal), "--check")
-    assert twice.stdout == done.stdout
+    assert twice.stdout == done.stdout, "in this process it is the same"
 
 
 def test_exact_replay_as_json(journal: Path) -> None:
@@ -190,10 +186,10 @@ def test_what_would_not_be_honest_is_refused_with_exit_3(tmp_path: Path) -> None
 
 
 def test_run_a_scenario(tmp_path: Path) -> None:
-    done = simulation("run", "examples/outage.toml", "--runs", "3", "--json")
+    done = simulation("run", OUTAGE, "--runs", "3", "--json")
     document = json.loads(done.stdout)
     assert document["completed"]["mean"] > 300
-    assert "makespan" in simulation("run", "examples/outage.toml", "--runs", "2").stdout
+    assert "makespan" in simulation("run", OUTAGE, "--runs", "2").stdout
 
 
 @pytest.mark.parametrize(
@@ -248,16 +244,22 @@ def test_bad_scenarios(tmp_path: Path, text: str, words: list[str]) -> None:
         (["rply"], ["did you mean replay"]),
         (["replay"], ["JOURNAL"]),
         (["replay", "/no/such/file"], ["no such file"]),
-        (["replay", "."], ["cannot be read"]),
+        (["replay", ""], ["'': there is no such file"]),
+        (["replay", "two\nlines"], ["two\\nlines: there is no such file"]),
+        (["replay", "."], ["cannot be read: it is a folder"]),
         (["replay", "x", "--nonsense"], ["--nonsense"]),
         (["replay", "x", "--seed", "-1"], ["-1"]),
         (["replay", "x", "--set", "max_workers"], ["FIELD=VALUE"]),
         (["run", "/no/such/file.toml"], ["no such file"]),
-        (["run", "examples/outage.toml", "--runs", "0"], ["0"]),
+        (["run", OUTAGE, "--runs", "0"], ["0"]),
     ],
 )
 def test_bad_usage(arguments: list[str], words: list[str]) -> None:
     bad(simulation(*arguments), 2, *words)
+
+
+def test_bad_usage_in_a_process() -> None:
+    bad(process("rply"), 2, "did you mean replay")
 
 
 @pytest.mark.parametrize(
@@ -334,11 +336,13 @@ def in_a_shell(command: str, *arguments: str) -> subprocess.CompletedProcess[byt
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
-        ("SIM replay - <&-", 2, b"standard input: is closed"),
+        ("SIM replay - <&-", 2, b"standard input: cannot be read: it is closed"),
         ('SIM replay "$1" > /dev/full', 2, b"cannot write the answer"),
         ('SIM replay "$1" --json > /dev/full', 2, b"cannot write the answer"),
         ('SIM replay "$1" --json >&-', 2, b""),
         ('SIM replay "$1" --json | head -c 0; exit ${PIPESTATUS[0]}', 0, b""),
+        # rich would exit with 1 by itself, which here says that a check failed
+        ('SIM why "$1" --tasks 60 | head -c 0; exit ${PIPESTATUS[0]}', 0, b""),
     ],
 )
 def test_streams_that_are_closed_or_full(
@@ -349,6 +353,37 @@ def test_streams_that_are_closed_or_full(
     assert told in done.stderr
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "40", "NO_COLOR": "1", "TERM": "dumb"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_terminals_that_can_do_little(tmp_path: Path, environment: dict[str, str]) -> None:
+    path = tmp_path / "run.jsonl"
+    with SimulatedWorkerPool(journal=path) as pool:
+        pool.submit_task("été ☃", Modelled(1.5e-6))
+        pool.wait_for_all()
+    done = subprocess.run(
+        [sys.executable, "-m", "simulation", "why", path],
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode()
+    assert "1.5 " in said
+    assert ("été ☃" in said) == ("COLUMNS" in environment)
+    assert b"\x1b" not in done.stdout
+    if "COLUMNS" in environment:
+        assert max(map(len, said.splitlines())) <= 40
 
 
 @pytest.mark.parametrize("name", [b"[red].jsonl", b"a[b", b"no utf-8 \xff.jsonl"])

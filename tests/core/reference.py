@@ -7,7 +7,8 @@ differ, one of them is wrong.
 At one instant: first what was due before it, in the order of due instants; then completion,
 timeout, cancel and abort, backoff elapsed, submission, dispatch. What is of one kind keeps
 the order of the tasks' numbers; an abort comes before cancels. A free slot is reused last in, first
-out.
+out. A resize brings slots at once, those with the lowest numbers; what is too many goes before
+dispatch, the highest of the free first.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Reference:
         self.now = 0
         self.jobs: list[Job] = []
         self.ready: list[Job] = []  # in the order in which they became ready
-        self.free = list(reversed(range(settings.max_workers)))
+        self.workers = settings.max_workers
+        self.service = list(range(settings.max_workers))  # slots, taken or free
+        self.free = self.service[::-1]
         self.abandoned: list[tuple[int, int, int | None]] = []  # task, attempt, slot still held
         self.draining = self.stopped = False
         self.out: list[r.Instruction] = []
@@ -89,10 +92,16 @@ class Reference:
                 self._abort()
             elif isinstance(part, r.DrainRequested):
                 self.draining = True
+            elif isinstance(part, r.ResizeRequested):
+                self._resize(part.max_workers)
         self._fire(lambda due, _: due == now)
         for part in parts:
             if isinstance(part, r.TaskSubmitted):
                 self._submit(part)
+        while self.free and len(self.service) > self.workers:
+            self.free.remove(last := max(self.free))
+            self.service.remove(last)
+            self.out.append(r.RetireSlot(last))
         while self.free and self.ready:
             self._start(min(self.ready, key=self._order))
         if self.draining and not self.live() and not self.stopped:
@@ -118,6 +127,8 @@ class Reference:
                 if part.task < 1 or part.task in numbers:
                     raise InvalidTransition(stimulus, "no new number", [])
                 numbers.append(part.task)
+            elif isinstance(part, r.ResizeRequested) and part.max_workers < 1:
+                raise InvalidTransition(stimulus, "nobody to work", [])
             elif isinstance(part, r.Simultaneous):
                 raise InvalidTransition(stimulus, "nested", [])
 
@@ -180,6 +191,13 @@ class Reference:
             self._finish(job, TaskState.SUCCEEDED, "")
         else:
             self._retry_or_end(job, part)
+
+    def _resize(self, workers: int) -> None:
+        self.workers = workers
+        missing = (n for n in range(len(self.service) + workers) if n not in self.service)
+        new = [next(missing) for _ in range(workers - len(self.service))]
+        self.service += new
+        self.free += new[::-1]
 
     def _abort(self) -> None:
         for job in self.live():

@@ -7,7 +7,8 @@ a deadline at 5. At each step every choice is tried:
 * each running attempt succeeds, fails retryably, fails finally;
 * the late result of each abandoned attempt comes in;
 * time jumps to the next deadline;
-* each task is cancelled (one cancel in a run), all are aborted (one abort in a run).
+* each task is cancelled (one cancel in a run), all are aborted (one abort in a run);
+* in one world, with one retry, the pool is resized to 1 and to 3 workers (one resize in a run).
 
 Two states are the same where nothing that decides the future tells them apart: instants count from
 now, a slot is as good as another, and what a task has behind it is forgotten, but for its attempts.
@@ -32,6 +33,7 @@ from tests.core.helpers import failed, ok
 from tests.core.test_states import NEVER_REACHED
 
 TASKS: Final = (1, 2, 3)
+RESIZES: Final = 1
 LIMIT: Final = 60_000  # states; far from reached, so that a runaway ends
 Cell = tuple[TaskState, Cause]
 
@@ -44,21 +46,38 @@ class World(NamedTuple):
     deadline_at_ns: int | None
     states: int
     steps: int
+    retries: int = 2
+    resizes: tuple[int, ...] = ()
 
 
 WORLDS: Final = [
     World(max_abandoned=0, backoff_base_ns=1, deadline_at_ns=None, states=8706, steps=49418),
     World(max_abandoned=1, backoff_base_ns=1, deadline_at_ns=None, states=25807, steps=159150),
     World(max_abandoned=2, backoff_base_ns=2, deadline_at_ns=5, states=22347, steps=134337),
+    World(0, 1, None, states=13238, steps=79321, retries=1, resizes=(1, 3)),
 ]
+
+
+class Used(NamedTuple):
+    """What was used up on the way to a state."""
+
+    cancels: bool = False
+    aborts: bool = False
+    resizes: int = 0
+
+    def after(self, stimulus: r.Stimulus) -> Used:
+        return Used(
+            self.cancels or isinstance(stimulus, r.CancelRequested),
+            self.aborts or isinstance(stimulus, r.AbortRequested),
+            self.resizes + isinstance(stimulus, r.ResizeRequested),
+        )
 
 
 class Node(NamedTuple):
     """A state of the search: a core, pickled, and what was used up on the way."""
 
     core: bytes
-    cancelled: bool
-    aborted: bool
+    used: Used
 
 
 class Found(NamedTuple):
@@ -90,10 +109,10 @@ def canonical(core: Core) -> Any:
         )
     ready = [task.spec.task for task in core._ready]
     abandoned = sorted((number, slot < 0) for (number, _), slot in core._abandoned.items())
-    return tuple(tasks), tuple(ready), tuple(abandoned)
+    return tuple(tasks), tuple(ready), tuple(abandoned), core.workers, core.busy + core.idle
 
 
-def choices(core: Core, node: Node) -> Iterator[tuple[int, r.Stimulus]]:
+def choices(core: Core, used: Used, world: World) -> Iterator[tuple[int, r.Stimulus]]:
     now = core._now
     for number in core.running():
         task = core.task(number)
@@ -106,11 +125,14 @@ def choices(core: Core, node: Node) -> Iterator[tuple[int, r.Stimulus]]:
     due = core.next_deadline_ns()
     if due is not None:
         yield due, r.TimeElapsed()
-    if not node.cancelled:
+    if not used.cancels:
         for number in TASKS:
             yield now, r.CancelRequested(number)
-    if not node.aborted:
+    if not used.aborts:
         yield now, r.AbortRequested()
+    if used.resizes < RESIZES:
+        for workers in world.resizes:
+            yield now, r.ResizeRequested(workers)
 
 
 def ignored(core: Core, stimulus: r.Stimulus) -> Iterator[Cell]:
@@ -130,7 +152,7 @@ def beginning(world: World) -> Core:
     own = CoreSettings(
         max_workers=2,
         timeout_ns=2,
-        max_retries=2,
+        max_retries=world.retries,
         backoff_base_ns=world.backoff_base_ns,
         backoff_max_ns=2,
         max_abandoned=world.max_abandoned,
@@ -145,14 +167,14 @@ def beginning(world: World) -> Core:
 
 def search(world: World) -> Found:
     core = beginning(world)
-    frontier = deque([Node(pickle.dumps(core), cancelled=False, aborted=False)])
-    seen = {(canonical(core), False, False)}
+    frontier = deque([Node(pickle.dumps(core), Used())])
+    seen = {(canonical(core), Used())}
     cells: set[Cell] = set()
     steps = 0
     while frontier and len(seen) < LIMIT:
         node = frontier.popleft()
         before: Core = pickle.loads(node.core)
-        for now, stimulus in choices(before, node):
+        for now, stimulus in choices(before, node.used, world):
             after: Core = pickle.loads(node.core)
             cells.update(ignored(after, stimulus))
             after.handle(now, stimulus)
@@ -160,13 +182,12 @@ def search(world: World) -> Found:
             for change in after.take_transitions():
                 if change.before is not None and change.cause is not None:
                     cells.add((change.before, change.cause))
-            cancelled = node.cancelled or isinstance(stimulus, r.CancelRequested)
-            aborted = node.aborted or isinstance(stimulus, r.AbortRequested)
-            key = (canonical(after), cancelled, aborted)
+            used = node.used.after(stimulus)
+            key = (canonical(after), used)
             if key not in seen:
                 seen.add(key)
                 sound(after, world)
-                frontier.append(Node(pickle.dumps(after), cancelled, aborted))
+                frontier.append(Node(pickle.dumps(after), used))
     return Found(len(seen), steps, len(frontier), cells)
 
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from runtime.core import records as r
 from runtime.core.invariants import Auditor, InvariantBroken, check
+from runtime.core.ready import ReadyOrder
 from runtime.core.scheduler import Core
 from runtime.core.settings import CoreSettings
 from runtime.core.states import Cause, TaskState
+from runtime.core.task import Task
 from tests.core.helpers import (
     Listening,
     Work,
@@ -103,6 +105,13 @@ WRONG: dict[str, tuple[int, Callable[[Core], None]]] = {
     "a live task has ended": (1, put(1, state=int(TaskState.FAILED))),
     "it is filed under another number": (19, put(1, spec=r.TaskSubmitted(2))),
     "a slot too many": (4, let("_slots", lambda slots: [*slots, None])),
+    "a slot too many in service": (4, let("_in_service", lambda n: n + 1)),
+    "more workers than slots": (4, let("workers", lambda n: n + 1)),
+    "no workers": (4, let("workers", lambda _: 0)),
+    "a slot is retired and taken": (
+        5,
+        lambda core: (core._retired.append(0), core._slots.append(None)),
+    ),
     "a slot is free and taken": (5, let("_free", lambda free: [*free, 0])),
     "a slot is gone": (5, lambda core: core._slots.__setitem__(0, None)),
     "a task on two slots": (5, lambda core: core._slots.__setitem__(0, core._slots[1])),
@@ -181,6 +190,21 @@ def test_check_finds(what: str) -> None:
     assert broken.value.number == number, str(broken.value)
 
 
+def test_check_finds_an_order_that_gives_out_the_last_first() -> None:
+    class LastFirst(ReadyOrder):
+        __slots__ = ()
+
+        def pop(self) -> Task:
+            task = self._fifos[self._heads[0][1]].pop()
+            self.live -= 1
+            return task
+
+    core = rich()
+    core._ready.__class__ = LastFirst
+    with pytest.raises(InvariantBroken, match="invariant 14: expected the order in which they st"):
+        check(core)
+
+
 def test_check_finds_a_free_slot_while_some_wait() -> None:
     core = rich()
     core.handle(13, r.TimeElapsed())
@@ -248,6 +272,7 @@ FULL: list[tuple[int, r.Stimulus]] = [
     (17, failed(3, 1, 17, retryable=False)),
     (18, r.CancelRequested(3)),
     (19, r.TimeElapsed()),
+    (19, r.ResizeRequested(1)),
     (20, r.DrainRequested()),
     (21, r.TaskSubmitted(6)),
 ]
@@ -276,6 +301,7 @@ def test_a_full_run_passes_and_has_every_kind_of_instruction() -> None:
         "DelayTask",
         "DropResult",
         "FinishTask",
+        "RetireSlot",
         "StartAttempt",
         "StopWorkers",
     ]
@@ -387,6 +413,37 @@ LIES: dict[str, tuple[int, CoreSettings, list[tuple[int, r.Stimulus, list[r.Inst
         5,
         LIMITED,
         [FIRST_OF_LIMITED, (10, S(2), [LATE, RETRY, Start(2, 1, 0, 20)])],
+    ),
+    "a slot retired that is needed": (4, ONE, [(0, r.TimeElapsed(), [r.RetireSlot(0)])]),
+    "a slot retired that is taken": (
+        5,
+        replace(ONE, max_workers=2),
+        [FIRST, (3, r.ResizeRequested(1), [r.RetireSlot(0)])],
+    ),
+    "the wrong slot retired": (
+        5,
+        replace(ONE, max_workers=3),
+        [FIRST, (3, r.ResizeRequested(2), [r.RetireSlot(1)])],
+    ),
+    "a free slot too many left": (
+        4,
+        replace(ONE, max_workers=2),
+        [FIRST, (3, r.ResizeRequested(1), [])],
+    ),
+    "a start on more slots than there are to be": (
+        4,
+        replace(ONE, max_workers=3),
+        [FIRST, (3, together(r.ResizeRequested(1), S(2)), [Start(2, 1, 1)])],
+    ),
+    "a start on a slot that was retired": (
+        4,
+        replace(ONE, max_workers=2),
+        [FIRST, (3, r.ResizeRequested(1), [r.RetireSlot(1)]), (3, S(2), [Start(2, 1, 1)])],
+    ),
+    "more workers, and nobody starts": (
+        15,
+        ONE,
+        [FIRST, (0, S(2), []), (3, r.ResizeRequested(2), [])],
     ),
     "work is left lying": (15, ONE, [(0, S(1), [])]),
     "the worse one first": (

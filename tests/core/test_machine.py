@@ -94,12 +94,19 @@ def cancels(draw: st.DrawFn) -> Part:
     return cancel
 
 
+@st.composite
+def resizes(draw: st.DrawFn) -> Part:
+    workers = draw(st.integers(1, 5))
+    return lambda _: r.ResizeRequested(workers)
+
+
 parts = st.one_of(
     submissions(),
     submissions(),
     completions(),
     completions(),
     cancels(),
+    resizes(),
     st.just(lambda _: r.AbortRequested()),
 )
 #: Where time goes: relative to the next timer, or on by a little.
@@ -122,6 +129,8 @@ ILLEGAL: dict[str, Callable[[Lockstep], Any]] = {
     "cancel of a task that comes after it": lambda run: together(
         r.CancelRequested(run.numbers + 1), r.TaskSubmitted(run.numbers + 1)
     ),
+    "no workers": lambda _: r.ResizeRequested(0),
+    "fewer than none, with more": lambda _: together(r.ResizeRequested(3), r.ResizeRequested(-1)),
     "nested": lambda _: together(together(r.AbortRequested())),  # type: ignore[arg-type]
 }
 
@@ -187,7 +196,9 @@ class Lockstep(RuleBasedStateMachine):
             assert core.state(job.spec.task) == job.state
         assert core.live() == [job.spec.task for job in reference.live()]
         assert sorted(core.running()) == sorted(job.spec.task for job in reference.running())
-        assert core.busy == core.settings.max_workers - len(reference.free)
+        assert core.workers == reference.workers
+        assert core.idle == len(reference.free)
+        assert core.busy == len(reference.service) - len(reference.free)
         assert core.abandoned == len(reference.abandoned)
         assert core.accepting is not reference.draining
         bound, exact = core.next_deadline_ns(), reference.next_deadline_ns()

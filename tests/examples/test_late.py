@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -100,6 +101,33 @@ def _trace_of(spans: Path) -> str:
     found = re.search(r'"traceId":"(\w+)"[^\n]*?"night-13"', spans.read_text())
     assert found is not None
     return found[1]
+
+
+@pytest.mark.parametrize(
+    ("end", "prints"),
+    [("| head -c 9", "task defa"), (">&-", ""), ("| cat", "task defa")],
+)
+def test_a_trace_whose_reader_leaves(tmp_path: Path, end: str, prints: str) -> None:
+    spans = [
+        {
+            "traceId": "a" * 32, "spanId": f"{n:016x}", "name": f"task default {n}",
+            "startTimeUnixNano": f"{n}", "endTimeUnixNano": f"{n + 9}", "parentSpanId": "",
+        }
+        for n in range(900)
+    ]  # fmt: skip
+    file = tmp_path / "spans.jsonl"
+    file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}) + "\n")
+    program = ROOT / "examples" / "show_trace.py"
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {end}', "bash", sys.executable, program, file, "a" * 32],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith(prints)
+    assert "u2588" not in done.stdout
 
 
 def test_a_trace_that_is_not_there_is_one_line(tmp_path: Path) -> None:

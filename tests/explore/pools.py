@@ -6,7 +6,7 @@ import threading
 import time
 
 from runtime import WorkerPoolConfig
-from simulation import World
+from simulation import Modelled, World
 
 
 def counted(world: World) -> None:
@@ -29,7 +29,7 @@ def counted(world: World) -> None:
 
 
 def polite(world: World) -> None:
-    """Tasks that sleep, lock and are retried: whatever strikes, each has one end."""
+    """Tasks that sleep, lock, are retried, time out: whatever strikes, each has one end."""
     lock = threading.Lock()
     done = []
 
@@ -41,7 +41,10 @@ def polite(world: World) -> None:
 
     with world.pool(WorkerPoolConfig(max_workers=2, max_retries=1, task_timeout_seconds=9)) as pool:
         tasks = [pool.submit_task(f"work-{n}", work, (n,)) for n in range(3)]
+        pool.submit_task("stuck", time.sleep, (30,), timeout=2, max_retries=0)
+        pool.submit_task("modelled", Modelled(duration=2.25))
         results = [pool.get_task_result(task) for task in tasks]
+        pool.wait_for_all()
         summary = pool.get_summary_metrics()
-    assert summary["completed"] + summary["failed"] + summary["cancelled"] == 3
+    assert summary["completed"] + summary["failed"] + summary["cancelled"] == 5
     assert sum(result.success for result in results) <= len(done)

@@ -200,8 +200,8 @@ def test_a_torn_last_line_is_dropped_wherever_it_is_cut(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_with_the_mend(tmp_path: Path) -> None:
     path = tmp_path / "new.jsonl"
     raw = small(tmp_path / "run.jsonl")
-    path.write_bytes(raw.replace(b'"twinclock_journal":1', b'"twinclock_journal":2', 1))
-    with pytest.raises(JournalError, match=r"line 1: format version 2 is newer.*upgrade"):
+    path.write_bytes(raw.replace(b'"twinclock_journal":2', b'"twinclock_journal":3', 1))
+    with pytest.raises(JournalError, match=r"line 1: format version 3 is newer.*upgrade"):
         read_journal(path)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from simulation import explore, what_if
@@ -16,8 +17,10 @@ from simulation.machine.machine import Cpu
 from simulation.machine.measure import calibrate
 from simulation.scenario import ScenarioError, read_scenario
 from simulation.simulate import simulate
-from tests.cli.test_cli import ROOT, bad, simulation
+from tests.cli.running import bad, simulation
 from tests.machine.helpers import GIL, Known, mixed, recorded
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WHOLE = """
 [backends.api]
@@ -270,7 +273,13 @@ def test_bad_files_on_the_command_line(journal: Path, tmp_path: Path) -> None:
     run = "replay", str(journal), "--set", "max_workers=8"
     bad(simulation(*run, "--calibration", "none.json"), 2, "none.json", "calibrate -o none.json")
     bad(simulation(*run, "--backend", "none.toml"), 2, "none.toml", "no such file")
-    bad(simulation("replay", str(journal), "--calibration", "x.json"), 2, "goes with --set")
+    machine = tmp_path / "machine.json"
+    machine.write_bytes(msgspec.json.encode(Calibration(1, "", 2, True, 0, 0, 0, 0, {1: 1.0})))
+    alone = str(journal), "--calibration", str(machine)
+    bad(simulation("replay", *alone), 2, "goes with --set")
+    bad(simulation("why", *alone), 2, "goes with --set")
+    out = str(tmp_path / "x")
+    bad(simulation("export", *alone, "--to", "chrome", "-o", out), 2, "goes with --variant")
     new = write(tmp_path, '[backends.api]\ngroups = ["none"]\nrecorded = false\n')
     bad(simulation(*run, "--backend", str(new)), 2, "no task is in group 'none'", "default")
     nowhere = str(tmp_path / "no" / "where.json")

@@ -78,8 +78,8 @@ def test_the_seed_is_the_options_unless_a_test_gives_one(suite: pytest.Pytester)
 def test_a_failure_says_how_to_see_it_again(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_bad(simulated_pool):\n    simulated_pool()\n    assert 0\n")
     result = run(suite, "--sim-seed", "77")
-    result.stdout.fnmatch_lines(["seed 77, token tc1-*: the ordinary schedule"])
-    result.stdout.re_match_lines([r"  pytest test_a_failure\S*::test_bad --sim-replay tc1-\w+$"])
+    result.stdout.fnmatch_lines(["seed 77, token tc2-*: the ordinary schedule"])
+    result.stdout.re_match_lines([r"  pytest test_a_failure\S*::test_bad --sim-replay tc2-\w+$"])
 
 
 def test_the_pools_are_closed_with_the_test(suite: pytest.Pytester) -> None:

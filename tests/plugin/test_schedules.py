@@ -32,7 +32,7 @@ def test_race(simulated_pool):
 
 
 def token_of(result: pytest.RunResult) -> str:
-    found = re.search(r"--sim-replay (tc1-\w+)", result.stdout.str())
+    found = re.search(r"--sim-replay (tc2-\w+)", result.stdout.str())
     assert found is not None, result.stdout.str()
     return found[1]
 
@@ -43,10 +43,10 @@ def test_a_lost_update_is_found_made_small_and_replayed(suite: pytest.Pytester) 
     found.assert_outcomes(failed=1)
     found.stdout.re_match_lines(
         [
-            r"seed 0, token tc1-\w+: found after \d+ schedules by .*, shrunk to 1 departure .*",
-            r" +0 s  pool-task-1\.1 is held up at a lock, and others run first$",
+            r"seed 0, token tc2-\w+: found after \d+ schedules by .*, shrunk to 1 departure .*",
+            r" +0 s  order: pool-task-1\.1 is held up at a lock, and others run first$",
             r"again, exactly:$",
-            rf"  pytest {path.name}::test_race --sim-replay tc1-\w+$",
+            rf"  pytest {path.name}::test_race --sim-replay tc2-\w+$",
         ]
     )
     told = found.stdout.str()
@@ -132,7 +132,7 @@ def test_misuse_is_named(suite: pytest.Pytester) -> None:
     assert "hidden" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("token", ["nonsense", "tc1-aaaa", "tc9-adjaf34n"])
+@pytest.mark.parametrize("token", ["nonsense", "tc2-aaaa", "tc9-adjaf34n"])
 def test_a_bad_token_is_one_clear_line(suite: pytest.Pytester, token: str) -> None:
     result = run(suite, "--sim-replay", token)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -163,7 +163,7 @@ def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:
     )
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*what pool-task-1.1 waits for is slow"])
+    result.stdout.fnmatch_lines(["*slow: what pool-task-1.1 waits for ends later"])
 
 
 def test_pools_of_each_schedule_are_closed_and_skips_are_skips(suite: pytest.Pytester) -> None:
@@ -269,7 +269,7 @@ def test_what_blocks_or_takes_long_is_not_made_small(suite: pytest.Pytester) -> 
     )
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["seed 0, token tc1-*, and not made small: *"])
+    result.stdout.fnmatch_lines(["seed 0, token tc2-*, and not made small: *"])
 
 
 def test_a_kept_failure_of_a_test_that_is_not_marked_any_more_is_forgotten(

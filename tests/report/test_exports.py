@@ -20,7 +20,7 @@ from simulation import Modelled, SimulatedWorkerPool
 from simulation.exports.chrome import export_chrome
 from simulation.exports.otlp import export_otlp
 from simulation.whatif.timed import recorded_run
-from tests.report.commands import bad, simulation
+from tests.cli.running import bad, simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -162,7 +162,7 @@ def test_without_bokeh_it_says_what_to_install(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "bokeh", None)
     done = simulation("export", str(journal_path), "--to", "html", "-o", str(tmp_path / "x"))
-    bad(done, 2, "twinclock[report]")
+    bad(done, 2, "pip install '.[report]'", "checkout")
 
 
 def test_options_that_a_format_has_not_are_refused(journal_path: Path, tmp_path: Path) -> None:

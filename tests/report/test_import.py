@@ -17,7 +17,7 @@ from simulation.exports.otlp import export_otlp
 from simulation.imports.mapping import read_mapping
 from simulation.outcome import MEASURES
 from telemetry import OtlpFileExporter, Telemetry
-from tests.report.commands import bad, simulation
+from tests.cli.running import bad, simulation
 
 S = 10**9
 T0 = 1_790_000_000 * S
@@ -314,7 +314,7 @@ def test_attempts_that_overlap_are_refused_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mapping", "words"),
     [
-        ("[task", ["not TOML"]),
+        ("[task", ["not a TOML file"]),
         ("[tusk]\n", ["tusk", "did you mean task?"]),
         ('[task]\nspann = "x"\n', ["[task] spann", "did you mean span?"]),
         ('[task]\nkind = "SERVR"\n', ["kind='SERVR'", "SERVER"]),

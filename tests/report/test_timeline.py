@@ -254,9 +254,9 @@ def test_durations_as_people_read_them() -> None:
 def test_a_task_is_found_by_name_id_or_number(journal: Journal) -> None:
     timeline = recorded_run(journal).timeline
     prefix = journal.header.prefix
-    assert find_task(timeline, "Q003", prefix).number == 4
-    assert find_task(timeline, f"{prefix}4", prefix).name == "Q003"
-    assert find_task(timeline, "4", prefix).name == "Q003"
+    assert find_task(timeline, "Q003", prefix)[0].number == 4
+    assert find_task(timeline, f"{prefix}4", prefix)[0].name == "Q003"
+    assert find_task(timeline, "4", prefix)[0].name == "Q003"
     with pytest.raises(ValueError, match="did you mean Q010 or Q011 or Q012"):
         find_task(timeline, "Q01", prefix)
     with pytest.raises(ValueError, match="did you mean comes late"):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime import WorkerPoolConfig, current_attempt
+from runtime.core import Core, CoreSettings
 from runtime.core.records import AttemptSucceeded, CancelRequested, Simultaneous
 from runtime.core.states import TaskState
 from runtime.journal import read_journal
-from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool
+from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool, Uniform
+from simulation.clock import VirtualClock
 from simulation.host import NothingLeftError
 from simulation.replay import replay
 
@@ -104,6 +107,57 @@ def test_a_failure_may_carry_a_retry_after() -> None:
     with SimulatedWorkerPool() as pool:
         assert pool.get_task_result(pool.submit_task("t", model)).success
         assert pool.now == 100.0
+
+
+def test_what_is_called_back_at_one_instant_keeps_the_order_in_which_it_was_asked() -> None:
+    core, called = Core(CoreSettings(max_workers=1)), list[str]()
+    clock = VirtualClock(core, core.handle, lambda *_: None)
+
+    def tell(event: Any) -> None:
+        called.append(event.value)
+        if event.value == "first":
+            clock.at(0, tell, "now, asked for last")
+            clock.at(3, tell, "later")
+
+    clock.at(0, tell, "at once")
+    for what in ("first", "second", "third"):
+        clock.at(5, tell, what)
+    clock.run(None)
+    assert called == ["at once", "first", "second", "third", "now, asked for last", "later"]
+    assert clock.now == 8
+
+
+@pytest.mark.parametrize("law", [Exponential(1.5), Uniform(1, 3), 2.0, LogNormal(1, 0.5)])
+def test_a_model_draws_the_same_one_by_one_and_in_a_block(law: Any) -> None:
+    model = Modelled(law)
+    many = model.sampler(5)
+    one_by_one = [model.sampler(5)(task, 1) for task in range(600)]
+    assert [many(task, 1) for task in range(600)] == one_by_one
+    assert [many(task, 1) for task in reversed(range(600))] == one_by_one[::-1]
+
+
+def test_a_model_draws_what_it_is_asked_for() -> None:
+    drawn: list[float] = []
+
+    class Noted:
+        def at(self, u: float) -> float:
+            drawn.append(u)
+            return u
+
+    sample = Modelled(Noted()).sampler(5)
+    sample(3, 1)
+    assert len(drawn) == 1
+    for task in range(256):
+        sample(task, 1)
+    assert len(drawn) < 270, "then a block at once"
+
+
+def test_a_pool_takes_each_tasks_own_model() -> None:
+    with SimulatedWorkerPool(WorkerPoolConfig(max_workers=1)) as pool:
+        models = [Modelled(3.0), Modelled(5.0), Modelled(3.0)]
+        ids = [pool.submit_task("t", model) for model in [*models, models[1]]]
+        assert [pool.get_task_result(task).success for task in ids] == [True] * 4
+        assert pool.now == 16.0
 
 
 def test_what_happens_at_one_instant_is_told_at_once() -> None:

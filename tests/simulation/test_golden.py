@@ -2,7 +2,9 @@
 
 ``v1-threads`` was recorded on real threads (retries, retry-after, timeouts, late results, a
 deadline, a cancel, an abort), ``v1-virtual`` on virtual time; ``v1-wrong`` is the latter with one
-decision changed on purpose, and its checksums put right.
+decision changed on purpose, and its checksums put right. ``v2-threads``, recorded on real threads,
+has what came with format 2: tasks with a parent, resizes and slots that are retired; an abandoned
+attempt holds its slot while the pool shrinks.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 DIGESTS = {
     "v1-threads": "sha256:5bcc2d3b73bee4690bfbf299162b294d78e879b6028469e6fa6cf1e232f10a89",
+    "v2-threads": "sha256:66810fb4ddbdd128b1444b6224121cf3851ac9b21c2c9af350d9b9d0f6e738fb",
     "v1-virtual": "sha256:47b6d1e9ea979e9563529e41ccac6916d491454c57caa9fa01a46bbbdb1a83ac",
 }
 

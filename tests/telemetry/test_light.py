@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
+import gc
+import subprocess
+import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,11 +27,11 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
     TraceIdRatioBased,
 )
-from opentelemetry.trace import SpanContext, Status, StatusCode, TraceState
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from runtime import WorkerPool, WorkerPoolConfig, current_attempt
 from simulation import SimulatedWorkerPool
-from telemetry import Telemetry
+from telemetry import Telemetry, current
 from telemetry.light import LightSpan
 
 KINDS = pytest.mark.parametrize("kind", [WorkerPool, SimulatedWorkerPool])
@@ -295,6 +300,175 @@ def run_under(traces: TracerProvider, relation: str) -> None:
     )
     with WorkerPool(observers=[telemetry]) as pool:
         pool.get_task_result(pool.submit_task("t", int))
+
+
+SAMPLERS: dict[str, Callable[[], Sampler]] = {
+    "off": lambda: ALWAYS_OFF,
+    "on": lambda: ALWAYS_ON,
+    "parent, off": lambda: ParentBased(ALWAYS_OFF),
+    "parent, on": lambda: ParentBased(ALWAYS_ON),
+    "none of them": lambda: ParentBased(TraceIdRatioBased(0.0)),
+    "all of them": lambda: TraceIdRatioBased(1.0),
+    "remote ones": lambda: ParentBased(
+        ALWAYS_OFF,
+        remote_parent_sampled=ALWAYS_OFF,
+        remote_parent_not_sampled=ALWAYS_ON,
+    ),
+    "local ones": lambda: ParentBased(
+        TraceIdRatioBased(1.0),
+        local_parent_sampled=TraceIdRatioBased(0.0),
+        local_parent_not_sampled=ALWAYS_ON,
+    ),
+}
+PARENTS: dict[str, SpanContext | None] = {
+    "nobody": None,
+    "one that is not valid": SpanContext(0, 8, False),
+    **{
+        f"a {where} one that is {what}": SpanContext(
+            7, 8, where == "remote", TraceFlags(flag), TraceState([("vendor", "x")])
+        )
+        for where in ("local", "remote")
+        for what, flag in (("sampled", 1), ("not sampled", 0), ("not, and random", 2))
+    },
+}
+
+
+@pytest.mark.parametrize("parent", PARENTS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_is_foreseen_is_what_the_sampler_says(name: str, parent: str) -> None:
+    """The pool beside the SDK: the same decision, trace and state, asked or not."""
+    traces, exporter = provider(sampler=SAMPLERS[name]())
+    seen: list[SpanContext] = []
+
+    def look() -> None:
+        seen.append(trace.get_current_span().get_span_context())
+
+    above = PARENTS[parent]
+    span = trace.INVALID_SPAN if above is None else trace.NonRecordingSpan(above)
+    token = otel_context.attach(trace.set_span_in_context(span))
+    try:
+        theirs = traces.get_tracer("user").start_span("theirs").get_span_context()
+        run(traces, look)
+    finally:
+        otel_context.detach(token)
+    (ours,) = seen
+    assert ours.trace_flags == theirs.trace_flags
+    assert ours.trace_state == theirs.trace_state
+    assert (ours.trace_id == 7) is (theirs.trace_id == 7) is (above is not None and above.is_valid)
+    assert len(exporter.get_finished_spans()) == (2 if theirs.trace_flags.sampled else 0)
+
+
+def test_a_share_of_the_traces_is_the_share_that_the_sampler_takes() -> None:
+    sampler = TraceIdRatioBased(0.5)
+    traces, exporter = provider(sampler=sampler)
+    seen: list[SpanContext] = []
+    with WorkerPool(observers=[Telemetry(tracer_provider=traces, registry=None)]) as pool:
+        for number in range(60):
+            pool.submit_task(
+                f"t{number}", lambda: seen.append(trace.get_current_span().get_span_context())
+            )
+    sampled = [context for context in seen if context.trace_flags.sampled]
+    assert 0 < len(sampled) < 60
+    assert len(exporter.get_finished_spans()) == 2 * len(sampled)
+    assert len({context.trace_id for context in seen}) == 60
+    for context in seen:
+        says = sampler.should_sample(None, context.trace_id, "t").decision
+        assert says.is_sampled() is context.trace_flags.sampled
+
+
+def test_a_dropped_span_is_the_same_wherever_it_is_carried() -> None:
+    """Taken to another thread, or asked only when its task has long ended."""
+    traces, _ = provider(sampler=ParentBased(ALWAYS_OFF))
+    carried: list[trace.Span] = []
+    there: list[SpanContext] = []
+
+    def work() -> None:
+        carried.append(trace.get_current_span())
+        context = contextvars.copy_context()
+        thread = threading.Thread(
+            target=context.run,
+            args=(lambda: there.append(trace.get_current_span().get_span_context()),),
+        )
+        thread.start()
+        thread.join()
+
+    for _ in range(2):
+        run(traces, work)
+    assert [span.get_span_context() for span in carried] == there
+    assert there[0].trace_id != there[1].trace_id
+
+
+def test_other_values_of_the_context_stay_beside_a_dropped_span() -> None:
+    traces, _ = provider(sampler=ParentBased(ALWAYS_OFF))
+    seen: list[tuple[object, bool]] = []
+
+    def look() -> None:
+        seen.append((baggage.get_baggage("tenant"), trace.get_current_span().is_recording()))
+
+    token = otel_context.attach(baggage.set_baggage("tenant", "blue"))
+    try:
+        run(traces, look)
+    finally:
+        otel_context.detach(token)
+    assert seen == [("blue", False)]
+
+
+@pytest.mark.parametrize("relation", ["child", "link", "none"])
+def test_a_long_chain_of_dropped_tasks_keeps_one_trace_and_nothing_else(relation: str) -> None:
+    """Each hands in the next: were each to hold the one before, the last would hold them all."""
+    traces, _ = provider(sampler=ParentBased(ALWAYS_OFF))
+    between: list[weakref.ref[trace.Span]] = []
+    alive: list[object] = []
+    seen: list[SpanContext] = []
+    telemetry = [
+        Telemetry(tracer_provider=traces, registry=None, relation=relation)  # type: ignore[arg-type]
+        for _ in range(2)
+    ]
+    with (
+        WorkerPool(observers=telemetry[:1]) as one_pool,
+        WorkerPool(observers=telemetry[1:]) as two,
+    ):
+
+        def step(left: int) -> None:
+            span = trace.get_current_span()
+            if left in (0, 4000):
+                seen.append(span.get_span_context())
+            if left in (2000, 2001):
+                between.append(weakref.ref(span))
+            if left:
+                pool = (one_pool, two)[left % 2]
+                pool.submit_task("next", step, (left - 1,))
+            else:
+                gc.collect()
+                alive.extend(ref() for ref in between)
+                over.set()
+
+        over = threading.Event()
+        one_pool.submit_task("first", step, (4000,))
+        assert over.wait(60)
+    assert alive == [None, None]
+    assert (seen[0].trace_id == seen[1].trace_id) is (relation == "child")
+
+
+def test_the_current_span_is_found_in_its_variable() -> None:
+    """And where OpenTelemetry keeps it in another way, by its own functions."""
+    assert current.current is not otel_context.get_current
+    code = (
+        "import opentelemetry.context as c, threading\n"
+        "class Local:\n"
+        "    here = threading.local()\n"
+        "    def get_current(self): return getattr(self.here, 'now', c.Context())\n"
+        "    def attach(self, context):\n"
+        "        before, self.here.now = self.get_current(), context\n"
+        "        return before\n"
+        "    def detach(self, token): self.here.now = token\n"
+        "c._RUNTIME_CONTEXT = Local()\n"
+        "from telemetry import current\n"
+        "assert current.current is c.get_current\n"
+        "assert current.attach is c.attach\n"
+        "assert c.get_current() == {}\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
 
 
 def test_a_dropped_task_hands_its_trace_to_a_task_that_it_submits() -> None:

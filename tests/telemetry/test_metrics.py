@@ -182,6 +182,24 @@ def test_gauges_show_the_present() -> None:
         pool.abort_pending_tasks()
 
 
+def test_gauges_show_a_resize() -> None:
+    registry = CollectorRegistry()
+    with SimulatedWorkerPool(
+        WorkerPoolConfig(max_workers=4), observers=[Telemetry(registry=registry)]
+    ) as pool:
+        for n in range(3):
+            pool.submit_task(f"t{n}", Modelled(10.0))
+        pool.resize(2)
+        found = samples(registry)
+        assert found["workers_limit", (("pool", "pool"),)] == 2
+        assert found["workers", (("pool", "pool"), ("state", "busy"))] == 3, "what runs may end"
+        assert found["workers", (("pool", "pool"), ("state", "idle"))] == 0
+        pool.resize(5)
+        found = samples(registry)
+        assert found["workers_limit", (("pool", "pool"),)] == 5
+        assert found["workers", (("pool", "pool"), ("state", "idle"))] == 2
+
+
 def test_known_series_begin_at_zero() -> None:
     registry = CollectorRegistry()
     with WorkerPool(observers=[Telemetry(registry=registry)]):

@@ -31,7 +31,7 @@ class Meeting:
             def _make_enter(self) -> Any:
                 return make_enter(self)
 
-            def _hand_out(self, job: Job, attempt: int) -> None:
+            def _hand_out(self, job: Job, attempt: int, now: int) -> None:
                 handed_out.append(job.spec.task)
 
             def _need_clock_thread(self) -> None:

@@ -15,7 +15,7 @@ from simulation.outcome import measure
 from simulation.recording.read import read_recording
 from simulation.whatif.answer import DishonestError
 from simulation.whatif.predict import what_if
-from tests.report.commands import simulation
+from tests.cli.running import simulation
 
 Submit = Callable[[SimulatedWorkerPool], None]
 

@@ -227,7 +227,7 @@ def test_retries_are_fitted_by_themselves_where_enough_have_ended(tmp_path: Path
     assert all(read(n, k) == fitted(n, k) for n in range(1, 50) for k in (1, 2, 3))
     assert all(read(n, k).failure is None for n in range(1, 50) for k in (2, 3))
     assert any(read(n, 1).failure is not None for n in range(1, 50))
-    few = fit(record(tmp_path / "few.jsonl", 20, model), force=True).groups[0]
+    few = fit(record(tmp_path / "few.jsonl", 12, model), force=True).groups[0]
     assert few.retries is None
 
 

@@ -40,8 +40,8 @@ MUTANTS: Final = (
     _s("a lost wake-up of a deadline", "                self._wake_by(deadline)\n", ""),
     _s(
         "a lost wake-up of a timeout",
-        "self.wake_at_ns = min(self.wake_at_ns, timeout_at)",
-        "pass",
+        "                self.wake_at_ns = timeout_at\n",
+        "                pass\n",
     ),
     _s("the next wake forgets deadlines", "self._deadlines[0][0] < wake:", "wake < 0:"),
     _s("the next wake forgets backoffs", "self._backoffs[0][0] < wake:", "wake < 0:"),
@@ -198,6 +198,45 @@ MUTANTS: Final = (
         "        self._slots[slot] = None\n        self._free.append(slot)\n        task.state",
         "        self._slots[slot] = None\n        task.state",
     ),
+    _s("one more worker is none more", "        if more > 0:\n", "        if more > 1:\n"),
+    _s(
+        "all that are free are retired",
+        "        many = min(len(free), self._in_service - self.workers)\n",
+        "        many = len(free)\n",
+    ),
+    _s(
+        "a slot that takes up nothing is kept",
+        "            if self._in_service > self.workers:\n",
+        "            if self._in_service > self.workers + 1:\n",
+    ),
+    _s(
+        "what is too many starts first",
+        "            if self._in_service > self.workers:\n"
+        "                self._retire(now_ns, out)\n"
+        "            if self._ready.live:\n"
+        "                self._dispatch(now_ns, out)\n",
+        "            if self._ready.live:\n"
+        "                self._dispatch(now_ns, out)\n"
+        "            if self._free and self._in_service > self.workers:\n"
+        "                self._retire(now_ns, out)\n",
+    ),
+    _s(
+        "the first slots are retired first",
+        "        going = sorted(free)[-many:]\n"
+        "        free[:] = [slot for slot in free if slot < going[0]]\n",
+        "        going = sorted(free)[:many]\n"
+        "        free[:] = [slot for slot in free if slot > going[-1]]\n",
+    ),
+    _s(
+        "slots that come back are new ones",
+        "            back, self._retired = self._retired[:more], self._retired[more:]\n",
+        "            back: list[int] = []\n",
+    ),
+    _s(
+        "a retirement is not told",
+        "        out.extend([r.RetireSlot(slot) for slot in reversed(going)])\n",
+        "",
+    ),
     _s(
         "only one task starts a step",
         "        while free and ready.live:\n",
@@ -215,7 +254,7 @@ MUTANTS: Final = (
     ),
     _s(
         "parts of an instant are taken as they come",
-        "for part in sorted(s.stimuli, key=_simultaneous_key):",
+        "for part in sorted(s.stimuli, key=r.order_of):",
         "for part in s.stimuli:",
     ),
     _s(

@@ -72,6 +72,15 @@ def stuck(world: World) -> None:
         )
 
 
+def resized(world: World) -> None:
+    """Nine tasks, some that outlive their timeouts, in a pool that grows, shrinks and grows."""
+    world.use(CoreSettings(2, 4 * _S, 1, _S, 2 * _S, "none", None, 1, world.seed + 3))
+    for n in range(9):
+        world.submit(f"r{n}", Modelled(duration=[1 + n % 3, 6, 1][n % 3 :]), priority=n % 2)
+    for at_seconds, workers in ((0.5, 4), (1.5, 1), (4.5, 3), (6.5, 2)):
+        world.resize(workers, at_seconds=at_seconds)
+
+
 def twenty(world: World) -> None:
     """Twenty tasks on four workers, for the speed of searching."""
     world.configure(max_workers=4, task_timeout_seconds=5, max_retries=2)
@@ -84,4 +93,5 @@ SCENARIOS: Final[dict[str, Callable[[World], None]]] = {
     "busy": busy,
     "jittered": jittered,
     "stuck": stuck,
+    "resized": resized,
 }
