@@ -297,12 +297,15 @@ class _Rest:
                 self._failures.setdefault(group, did.failure)
 
     def run(self, seed: int) -> Run:
+        workload = self.workload(seed)
+        return simulate(workload, keyed(self._recording.settings, seed), seed)
+
+    def workload(self, seed: int) -> _Continued:
         draw = Random((_KEY << 64) | seed).random
         pool: list[int] = []
         for group in sorted(self._groups):
             tasks = self._groups[group]
             pool += [tasks[int(draw() * len(tasks))] for _ in tasks]
-        settings = keyed(self._recording.settings, seed)
         curves = {group: tail.drawn(draw) for group, tail in self._tails.items()}
         unseen = {}
         for group in self._tails:
@@ -310,15 +313,14 @@ class _Rest:
             unseen[group, False] = unseen_rate(firsts, draw())
             # a retry may do better or worse; what is known of firsts counts for a few of them
             unseen[group, True] = unseen_rate(retries + min(FEWEST, firsts), draw())
-        workload = _Continued(
+        return _Continued(
             self._recording,
-            settings,
+            keyed(self._recording.settings, seed),
             pool,
             curves,
             unseen,
             self._failures,
         )
-        return simulate(workload, settings, seed)
 
 
 def _take_over(recording: Recording, past: Recording, group: str) -> list[int]:
