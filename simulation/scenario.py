@@ -204,7 +204,7 @@ def _machine(file: _File) -> Machine | None:
 
 
 def _plain(error: Exception) -> str:
-    return plain(error).replace("tasks=", "count=")
+    return plain(error).replace("tasks=", "count=").replace("outcome=", "fails=")
 
 
 def _batch(tasks: _Tasks) -> Batch:
