@@ -594,6 +594,9 @@ class WorkerPool:
         """
         self._close(wait=wait, abort=cancel_futures, timeout_ns=None)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.config.name!r}>"
+
     def __enter__(self) -> Self:
         return self
 
