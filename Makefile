@@ -68,7 +68,7 @@ clean:  ## remove what the targets made
 
 .venv/.base: .venv/bin/python pyproject.toml constraints.txt
 	@echo "setting up .venv ..."
-	@$(PIP) --editable '.[whatif]'
+	@$(PIP) --editable '.[test,whatif]'
 	@touch $@
 
 .venv/.dev: .venv/.base

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from simulation.host import VirtualHost
 from simulation.world.patches import is_patched
+
+# A shell without job control starts what it puts in the background with Ctrl-C ignored, and so
+# would be the processes in which tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]  # for tests/plugin; it may be asked for at the top alone
 

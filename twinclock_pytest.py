@@ -146,7 +146,7 @@ def simulated_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., Sim
     with Bench(seed) as bench:
         request.node.user_properties.append(("sim_seed", seed))
         request.node.stash[_BENCH] = bench
-        yield bench.make
+        yield bench.maker
 
 
 @pytest.fixture(params=["real", "virtual"])
@@ -163,7 +163,7 @@ def worker_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., Worker
     from simulation.testing.bench import Bench  # noqa: PLC0415
 
     with Bench(virtual=False) as bench:
-        yield bench.make
+        yield bench.maker
 
 
 # ---------------------------------------------------------------- the test is run
@@ -205,7 +205,7 @@ def _run(
 
     config = item.config
     passing = (pytest.skip.Exception, pytest.exit.Exception)
-    schedules = s.Schedules(bench, test, passing, lambda: _forget_output(config))
+    schedules = s.Schedules(bench, test, passing, lambda: _forget_output(config), _called(item))
     most, bench.faults = _marked(marker)
     token = config.getoption("--sim-replay")
     kept = _kept(config).get(item.nodeid)
@@ -283,8 +283,7 @@ def pytest_runtest_makereport(
         return report
     if found is None:
         seed = dict(item.user_properties).get("sim_seed")
-        if seed is not None and item.config.getoption("--sim-replay") is None:
-            # of a pool in a coroutine, or of a fixture asked for late, or what the audit found
+        if seed and item.config.getoption("--sim-replay") is None:  # 0 needs no option
             again = f"pytest {shlex.quote(_from_here(item))} --sim-seed {seed}"
             report.sections.append(("simulation", f"seed {seed}; again:\n  {again}"))
         return report
@@ -293,6 +292,12 @@ def pytest_runtest_makereport(
     lines = [f"seed {found.seed}, token {found.token}: {found.how}", *found.strikes]
     report.sections.append(("simulation", "\n".join([*lines, "again, exactly:", f"  {again}"])))
     return report
+
+
+def _called(item: pytest.Item) -> str:
+    """A test as its tokens know it: by its file's name and its own, wherever the file is."""
+    path, colons, rest = item.nodeid.partition("::")
+    return os.path.basename(path) + colons + rest
 
 
 def _from_here(item: pytest.Item) -> str:
@@ -388,7 +393,21 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests that failed under a kept schedule first."""
+    """Replay a token with its own test alone; put those that failed under a kept schedule first."""
+    token = config.getoption("--sim-replay")
+    if token is not None and items:
+        from simulation.explore.token import is_of  # noqa: PLC0415
+
+        others = [item for item in items if not is_of(token, _called(item))]
+        items[:] = [item for item in items if is_of(token, _called(item))]
+        if not items and not hasattr(config, "workerinput"):
+            shown = ", ".join(_called(item) for item in others[:3])
+            raise pytest.UsageError(
+                f"--sim-replay: {token!r} is of none of the {len(others)} tests here ({shown}"
+                f"{', ...' if len(others) > 3 else ''}): it fits only the test that printed it, "
+                f"under the same name and parameters"
+            )
+        config.hook.pytest_deselected(items=others)
     kept = _kept(config)
     if kept:
         items.sort(key=lambda item: item.nodeid not in kept)

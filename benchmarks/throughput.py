@@ -23,7 +23,7 @@ from benchmarks.measure import Benchmark, Comparison, Contestant, Figures, Size
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["throughput"]
+__all__ = ["contestant_names", "run_once", "throughput"]
 
 _WORKERS: Final = (8, 50)
 _PRIORITIES: Final = 4
@@ -247,6 +247,25 @@ _TELEMETRY: Final = (
     ("spans not sampled / pool", "pool+unsampled spans", "pool", 1.2),
     ("every span + metrics / executor", "pool+prometheus+spans", "executor", 3.0),
 )
+
+
+def contestant_names() -> list[str]:
+    """What takes part."""
+    return list(_KINDS)
+
+
+def run_once(name: str, workers: int, tasks: int) -> Figures:
+    """One contestant's run by itself; where spans are made, ``tasks`` is at least 256.
+
+    Args:
+        name: one of ``contestant_names``.
+        workers: how many threads.
+        tasks: how many tasks.
+
+    Returns:
+        Its figures.
+    """
+    return _KINDS[name](workers, tasks)
 
 
 def throughput(size: Size) -> Benchmark:

@@ -6,11 +6,13 @@ Needs Debian's package ``prometheus``, which brings ``promtool``. Ctrl-C ends it
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,6 +41,9 @@ def main() -> None:
     missing = [name for name in ("promtool", "prometheus") if shutil.which(name) is None]
     if missing:
         sys.exit(f"error: {' and '.join(missing)} not found: install Debian's package prometheus")
+    taken = f"error: port {chosen.port} is taken; --port takes another one"
+    if _is_taken(chosen.port):
+        sys.exit(taken)  # before the export, which takes its time
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         file = folder / "runs.om"
@@ -80,7 +85,7 @@ def main() -> None:
             server.wait(chosen.seconds)
             port_taken = "address already in use" in (folder / "log").read_text()
             sys.exit(
-                f"error: port {chosen.port} is taken; --port takes another one"
+                taken
                 if port_taken
                 else f"error: prometheus ended: {(folder / 'log').read_text()[-500:]}"
             )
@@ -91,6 +96,17 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait()
+
+
+def _is_taken(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Prometheus does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def say(told: dict[str, Any], url: str) -> None:

@@ -9,8 +9,10 @@ from typing import Any, Final, get_args
 
 from runtime.core import CoreSettings
 from runtime.core.backoff import Jitter
+from runtime.errors import said_to_users
 
 __all__ = ["RetryOn", "WorkerPoolConfig", "seconds_to_ns"]
+__tracebackhide__ = said_to_users
 
 #: Which failures are retried: exception types, or a function that says so.
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]

@@ -324,6 +324,19 @@ class Engine:
         """The public id of a task."""
         return f"{self.prefix}{number}"
 
+    def told(self, number: int, attempt: int = 1) -> str:
+        """A task, or an attempt of it after the first, as messages name it.
+
+        Args:
+            number: the task's number.
+            attempt: the attempt's.
+
+        Returns:
+            Its user's name for it, with the id behind.
+        """
+        which = f", attempt {attempt}," if attempt > 1 else ""
+        return f"task {self.jobs[number].spec.name!r} ({self.task_id(number)}){which}"
+
     def watch(
         self,
         jobs: list[Job],

@@ -40,7 +40,7 @@ from runtime.core.records import (
     UnsetType,
 )
 from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
-from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError
+from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError, said_to_users
 from runtime.host import Host
 from runtime.logs import LogObserver, few, log_unfetched
 from runtime.observers import (
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from simulation.whatif.forecast import Forecast
 
 __all__ = ["WorkerPool"]
+__tracebackhide__ = said_to_users
 
 _log = logging.getLogger("twinclock")
 _instances = itertools.count(1)

@@ -24,9 +24,10 @@ from runtime.config import (
     seconds_to_ns,
 )
 from runtime.core.records import UNSET, TaskSubmitted, UnsetType
-from runtime.errors import AwaitableResultError
+from runtime.errors import AwaitableResultError, said_to_users
 
 __all__ = ["ASYNC", "checked", "is_async", "refuse_awaitable"]
+__tracebackhide__ = said_to_users
 
 #: The flags of a code object whose call gives a coroutine or an asynchronous generator.
 ASYNC: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR

@@ -18,6 +18,7 @@ from runtime.core.records import (
     StopWorkers,
 )
 from runtime.engine import Engine, Job, Raised, Watch
+from runtime.errors import said_to_users
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
 from runtime.submission import refuse_awaitable
@@ -35,6 +36,7 @@ from simulation.world.patches import close_world, open_world
 from simulation.world.strands import Strand, World, current
 
 __all__ = ["CarrierKind", "ModelledError", "NothingLeftError", "VirtualHost"]
+__tracebackhide__ = said_to_users
 
 CarrierKind = Literal["thread", "greenlet"]
 _T = TypeVar("_T")
@@ -212,6 +214,7 @@ class VirtualHost:
 
         name = f"{self.engine.config.name}-task-{number}.{attempt}"
         strand = self.world.spawn(run, name, (self, (job, attempt, began)))
+        strand.attempt = self.engine, number, attempt
         strand.turn += 1
         self._time.due.append(strand)
 

@@ -181,8 +181,8 @@ def _always_succeeds(distribution: Distribution, seed: int) -> Callable[[int, in
         nonlocal index, asked, behaviours
         if attempt != 1:
             return _succeeds(distribution.at(uniform(seed, task, attempt, Purpose.DURATION)))
-        if task // BLOCK != index:
-            index, asked, behaviours = task // BLOCK, 0, []
+        if task // BLOCK != index:  # where the last block was worth making, so is this one
+            index, asked, behaviours = task // BLOCK, _ONE_BY_ONE if behaviours else 0, []
         if not behaviours:
             draws = block(seed, 1, Purpose.DURATION, index)
             asked += 1

@@ -11,6 +11,7 @@ from runtime import JournalTo, WorkerPool, WorkerPoolConfig
 from runtime.config import check_int, check_seconds, seconds_to_ns
 from runtime.core.records import Transition
 from runtime.engine import Engine
+from runtime.errors import said_to_users
 from runtime.host import Host
 from runtime.observers import Detail, Observer, StepSink
 from runtime.recorder import StepDigest
@@ -18,6 +19,7 @@ from runtime.view import PoolView
 from simulation.host import CarrierKind, VirtualHost
 
 __all__ = ["SimulatedWorkerPool"]
+__tracebackhide__ = said_to_users
 
 _LATEST: Final = 4e9  # in the year 2096; a float's seconds are good to a microsecond there
 

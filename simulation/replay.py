@@ -23,7 +23,7 @@ from runtime.core.records import (
     Stimulus,
     TaskSubmitted,
 )
-from runtime.journal import Journal, Record, read_journal
+from runtime.journal import Journal, JournalError, Record, read_journal
 
 __all__ = ["Divergence", "NondeterminismError", "Replay", "replay"]
 
@@ -103,7 +103,8 @@ def replay(journal: Journal | str | Path, *, check: bool = False) -> Replay:
         What was found.
 
     Raises:
-        JournalError: it cannot be used; also where it was edited in a way that no decision shows.
+        JournalError: it cannot be used; also where a line does not match its checksum, and then it
+            says whether the edit shows in a decision.
     """
     if not isinstance(journal, Journal):
         journal = read_journal(journal)
@@ -120,12 +121,26 @@ def replay(journal: Journal | str | Path, *, check: bool = False) -> Replay:
         if actual != record.instructions:
             divergence = _diverge(journal, record, _plain(actual))
             break
-    if divergence is None and journal.damage is not None:
-        raise journal.damage
+    if journal.damage is not None:  # of the last of the records that were read
+        if divergence is None:
+            raise journal.damage
+        if divergence.index == journal.records[-1].n:
+            raise _damaged(journal.damage, divergence)
     tasks = sum(
         type(part) is TaskSubmitted for record in journal.records for part in parts_of(record)
     )
     return Replay(journal, tasks, divergence)
+
+
+def _damaged(damage: JournalError, shows: Divergence) -> JournalError:
+    """A damage that shows in a decision: the core is not to blame for that."""
+    message = str(damage).removeprefix(f"{damage.path}, line {damage.line}: ")
+    fields = ", ".join(field["field"] for field in shows.fields)
+    return JournalError(
+        damage.path,
+        damage.line,
+        f"{message} (as it stands, step {shows.index} diverges in {fields})",
+    )
 
 
 def _checked(core: Core) -> Callable[[int, Stimulus], list[Instruction]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import click
 
 from runtime.files import write_file
@@ -16,8 +19,11 @@ __all__ = ["slice"]
 @click.option("--task", required=True, metavar="ID|NAME", help="Its id, name or number.")
 @options.output("The test to write, such as test_incident.py.")
 @options.seeded("Seed of the test's pool, for jitter.")
+@click.option("--force", is_flag=True, help="Write over another test that is there.")
 @options.as_json
-def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int:  # noqa: A001  # its name
+def slice(  # noqa: A001  # its name
+    journal: str, task: str, output: str, seed: int, force: bool, as_json: bool
+) -> int:
     """Write what happened to one task of JOURNAL as a small test on virtual time.
 
     The test keeps for each attempt how it ended, why, and whether it waited long for a worker;
@@ -37,7 +43,10 @@ def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int
     made = slice_journal(journal, task, seed)
     if made.note:
         warn(made.note)
-    write_file(output, made.source.encode())
+    source = made.source.encode()
+    if not force:
+        _check_not_edited(output, source)
+    write_file(output, source)
     with beside(output):
         if as_json:
             print_json(
@@ -61,3 +70,14 @@ def slice(journal: str, task: str, output: str, seed: int, as_json: bool) -> int
             click.echo(f"  {number}. {', '.join(attempt)}")
         click.echo(f"run it: python -m pytest {output}")
     return FINE
+
+
+def _check_not_edited(output: str, source: bytes) -> None:
+    """A slice is meant to be edited, and what somebody wrote is not written over unasked."""
+    path = Path(output)
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.read_bytes() not in {b"", source}:
+            raise click.UsageError(
+                f"-o {output}: is there already, and is another test; give another name, or "
+                f"--force to write over it"
+            )

@@ -125,7 +125,7 @@ class ExploredClock(StrandClock[Strand]):
                 return strand
             if not self._tape.choose(self.order, number):
                 return strand
-            self.strike("order", f"{strand.name} is next, and others run first")
+            self.strike("order", f"{strand.told} is next, and others run first")
             self._stood_back.add(number)
             self.at(0, self._again, strand)
 
@@ -161,11 +161,13 @@ class ExploredClock(StrandClock[Strand]):
                 self.burst -= 1
                 name = "burst"
             if name == "hang":
-                self.strike(name, f"attempt {start.task}.{start.attempt} never comes home")
+                self.strike(
+                    name, f"{self._engine.told(start.task, start.attempt)} never comes home"
+                )
                 self._hanging_models.append((stimulus, payload))
                 return
             if name:
-                self.strike(name, f"attempt {start.task}.{start.attempt}")
+                self.strike(name, self._engine.told(start.task, start.attempt))
                 stimulus, payload = self._otherwise(name, start, at_ns, stimulus, payload)
                 at_ns = stimulus.ended_at_ns
         super().happen_at(at_ns, stimulus, payload)
@@ -193,7 +195,7 @@ class ExploredClock(StrandClock[Strand]):
         place = self._tape.choose(self._sleep, strand.number)
         if place:
             after_ns += 1 if place == 1 else after_ns
-            self.strike(_SLEEP[place], f"what {strand.name} waits for ends later")
+            self.strike(_SLEEP[place], f"what {strand.told} waits for ends later")
         self.at(after_ns, callback, value)
 
     def _mind_deadline(self) -> None:
@@ -243,7 +245,7 @@ class ExploredClock(StrandClock[Strand]):
             return False
         if name == "cancel":
             task = live[place - len(menu.names)]
-            self.strike(name, f"task {task} is cancelled")
+            self.strike(name, f"{self._engine.told(task)} is cancelled")
             self._gathered.append((CancelRequested(task), None))
         elif name == "abort":
             self.strike(name, "all that is pending is aborted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import shlex
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ def find_target(text: str) -> Target:
     if not callable(found):
         raise ValueError(f"{text}: is no function; it must take a World and set it up")
 
+    @functools.wraps(found)  # for its name, which a token has
     def set_up(world: World) -> None:
         try:
             found(world)

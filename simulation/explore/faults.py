@@ -12,6 +12,7 @@ modelled attempts in it only, as what a function does takes as long as it takes.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
@@ -275,5 +276,8 @@ def check_faults(names: Iterable[str] | None) -> frozenset[str]:
     wanted = frozenset(FAULTS if names is None else names)
     unknown = sorted(wanted - FAULTS.keys() - OPT_IN.keys())
     if unknown:
-        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join([*FAULTS, *OPT_IN])}")
+        known = [*FAULTS, *OPT_IN]
+        near = difflib.get_close_matches(str(unknown[0]), known, 1, 0.6)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"no fault {unknown[0]!r}: {hint}")
     return wanted

@@ -135,10 +135,14 @@ class ExploredHost(VirtualHost):
         number = job.spec.task
         place = self._tape.choose(self._start, number)
         if place == 1:
-            self.strike("slow_start", f"the worker of task {number}.{attempt} begins 1 s late")
+            self.strike(
+                "slow_start", f"the worker of {self.engine.told(number, attempt)} begins 1 s late"
+            )
             self._time.at(_SECOND, super()._begin, carried)
         elif place:
-            self.strike("die", f"the worker of task {number}.{attempt} dies before it begins")
+            self.strike(
+                "die", f"the worker of {self.engine.told(number, attempt)} dies before it begins"
+            )
             now = self._time.now
             died = AttemptFailed(number, attempt, began, began, now, "WorkerDied")
             self._time.happen(died, Raised(InjectedError("the worker died: the fault 'die'")))
@@ -155,10 +159,10 @@ class ExploredHost(VirtualHost):
         menu = clock.at_lock if clock.crowded() else clock.alone_at_lock
         struck = menu.names[self._tape.choose(menu, strand.number)]
         if struck == "order":
-            self.strike(struck, f"{strand.name} is held up at a lock, and others run first")
+            self.strike(struck, f"{strand.told} is held up at a lock, and others run first")
             self.world.step_back(strand)
         elif struck:
-            self.strike(struck, f"{strand.name} is held up for 1 s at a lock")
+            self.strike(struck, f"{strand.told} is held up for 1 s at a lock")
             self.world.step_back(strand, _SECOND)
 
     def _access(self, frame: FrameType) -> None:
@@ -170,7 +174,7 @@ class ExploredHost(VirtualHost):
             code = frame.f_code
             self.strike(
                 "preempt",
-                f"{strand.name} is held up at {os.path.basename(code.co_filename)}:"
+                f"{strand.told} is held up at {os.path.basename(code.co_filename)}:"
                 f"{frame.f_lineno} in {code.co_name}, and others run first",
             )
             self.world.step_back(strand)
@@ -180,7 +184,7 @@ class ExploredHost(VirtualHost):
         struck = self._wait.names[self._tape.choose(self._wait, strand.number)]
         if struck:
             error = InjectedError if struck == "raise" else _ERRORS[struck]
-            self.strike(struck, f"{error.__name__} where {strand.name} would wait")
+            self.strike(struck, f"{error.__name__} where {strand.told} would wait")
             raise error(f"raised by the fault {struck!r} where the task would wait")
 
     # ------------------------------------------------------------ a function ends

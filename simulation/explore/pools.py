@@ -97,6 +97,10 @@ class ExploredPool(SimulatedWorkerPool):
             self._virtual.flush()
             check_journal(self._engine.core.settings, self._steps.seen, fault, quarter)
 
+    def told(self, number: int) -> str:
+        """A task as messages name it."""
+        return self._engine.told(number)
+
     @property
     def strikes(self) -> list[str]:
         """What was not ordinary, a line each."""

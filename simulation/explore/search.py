@@ -139,7 +139,8 @@ def explore(
             for sometimes, seen in world.properties.wanted.items():
                 wanted[sometimes] = seen or wanted.get(sometimes, False)
             if error is not None:
-                failure = _small(set_up, tape, seed, enabled, core, error, done, name)
+                of = _called(target)
+                failure = _small(set_up, tape, seed, enabled, core, error, done, name, of)
                 return Report(done, failure, coverage.summary(), False, failure.digest)
             if progress is not None:
                 progress(done, schedules)
@@ -155,7 +156,7 @@ def explore(
         found = Failure(
             f"sometimes {never[0]}",
             f"sometimes {never[0]}: was never seen in {done} schedules",
-            write_token(seed, ()),
+            write_token(seed, (), _called(target)),
             0,
             done,
             "all",
@@ -180,15 +181,17 @@ def replay_token(
         What came of it, not made smaller.
 
     Raises:
-        TokenError: it is no token.
+        TokenError: it is no token, or of another scenario.
         TapeError: it is not of this scenario.
     """
-    seed, values = read_token(token)
+    seed, values = read_token(token, _called(target))
     enabled = check_faults(faults)
     world, error = _run(_set_up(target), Tape(values, strict=True), seed, enabled, core)
     coverage = Coverage()
     coverage.add(world.seen)
-    failure = None if error is None else _failure(world, error, values, seed, 1, "replay")
+    failure = None
+    if error is not None:
+        failure = _failure(world, error, values, seed, 1, "replay", _called(target))
     return Report(1, failure, coverage.summary(), False, world.digest)
 
 
@@ -213,6 +216,13 @@ def run_schedule(
 
 
 # ---------------------------------------------------------------- parts of it
+
+
+def _called(target: Target) -> str:
+    """What tells a scenario from others in a token: its function's name, or its file's."""
+    if isinstance(target, str | Path):
+        return Path(target).name
+    return getattr(target, "__qualname__", "")
 
 
 def _set_up(target: Target) -> _SETUP:
@@ -322,6 +332,7 @@ def _small(
     error: Exception,
     found_after: int,
     strategy: str,
+    of: str,
 ) -> Failure:
     name = _name(error)
 
@@ -334,7 +345,7 @@ def _small(
     if found is None:  # not the same twice: tell what was seen, and that it was not seen again
         message = f"{name}: not seen again in a second run of the same schedule"
         raise RuntimeError(f"the scenario is not deterministic: {message}")
-    return _failure(world, found, values, seed, found_after, strategy)
+    return _failure(world, found, values, seed, found_after, strategy, of)
 
 
 def _failure(
@@ -344,11 +355,12 @@ def _failure(
     seed: int,
     found_after: int,
     strategy: str,
+    of: str,
 ) -> Failure:
     return Failure(
         _name(error),
         f"{error}",
-        write_token(seed, values),
+        write_token(seed, values, of),
         departures(values),
         found_after,
         strategy,
@@ -361,7 +373,8 @@ def _story(world: World) -> list[str]:
     lines = []
     for pool in world.pools:
         lines += [f"  * {strike.strip()}" for strike in pool.strikes]
-        lines += [f"task {told.task}: {told.line().strip()}" for told in tell(pool.transitions)]
+        named = pool.told
+        lines += [f"{named(told.task)}: {told.line().strip()}" for told in tell(pool.transitions)]
     strikes = world.strikes
     for index, step in enumerate(world.steps):
         lines.extend(f"  * {what}" for at, what in strikes if at == index)

@@ -123,8 +123,8 @@ def parse_arrivals(text: str) -> Arrivals:
         ValueError: it is none of these.
 
     Example:
-        >>> parse_arrivals("scaled=1.5")
-        Arrivals(kind='scaled', factor=1.5)
+        >>> parse_arrivals("scaled=1.5").factor
+        1.5
     """
     kind, equals, factor = text.strip().partition("=")
     for known in (AUTO, RECORDED, CLOSED):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import difflib
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
@@ -11,6 +13,7 @@ import msgspec
 from runtime import WorkerPool, WorkerPoolConfig
 from runtime.core.records import Transition
 from runtime.core.stories import Sentence, tell
+from runtime.errors import said_to_users
 from runtime.observers import Observer
 from runtime.stories import Stories
 from simulation.explore.faults import check_faults
@@ -19,6 +22,7 @@ from simulation.explore.tape import Tape
 from simulation.pool import SimulatedWorkerPool
 
 __all__ = ["Bench", "Seen", "open_benches", "story_of"]
+__tracebackhide__ = said_to_users
 
 _VIRTUAL_OPTIONS: Final = ("journal", "observers", "epoch", "carrier", "watchdog_seconds")
 _REAL_OPTIONS: Final = ("journal", "observers")
@@ -62,6 +66,7 @@ class Bench:
         seed: of pools that are given none.
         tape: where the choices of virtual pools are made, ``None`` for the ordinary.
         pools: those made in this run of the test, in order.
+        maker: ``make``, as tests are given it.
     """
 
     def __init__(self, seed: int = 0, *, virtual: bool = True) -> None:
@@ -71,6 +76,7 @@ class Bench:
         self.faults = check_faults(["order"])
         self.pools: list[WorkerPool] = []
         self._stack = contextlib.ExitStack()
+        self.maker = _Maker(self)
 
     def make(self, config: WorkerPoolConfig | None = None, **options: Any) -> Any:
         """Make a pool.
@@ -82,9 +88,11 @@ class Bench:
         Returns:
             The pool; it is closed with the test.
         """
+        __tracebackhide__ = True
         taken = _VIRTUAL_OPTIONS if self.virtual else _REAL_OPTIONS
         own = {name: options.pop(name) for name in taken if name in options}
         seed = options.pop("seed", self.seed) if self.virtual else 0
+        _check_options(options, taken)
         if config is None:
             config = WorkerPoolConfig(**options)
         elif options:
@@ -140,6 +148,33 @@ class Bench:
     def __exit__(self, *args: object) -> None:
         open_benches.remove(self)
         self.close()
+
+
+def _check_options(options: Iterable[str], own: Iterable[str]) -> None:
+    """Raise where there is no such option, with the nearest one that there is."""
+    known = [*(field.name for field in dataclasses.fields(WorkerPoolConfig)), *own]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"there is no option {name!r}: {hint}")
+
+
+class _Maker:
+    """What tests are given, and see where they fail: ``Bench.make``, with a name."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def __call__(self, config: WorkerPoolConfig | None = None, **options: Any) -> Any:
+        """Make a pool: see ``Bench.make``."""
+        __tracebackhide__ = True
+        return self._bench.make(config, **options)
+
+    def __repr__(self) -> str:
+        if self._bench.virtual:
+            return "<simulated_pool: max_workers=..., seed=...>"
+        return "<worker_pool on real threads: max_workers=...>"
 
 
 def _names(transitions: Iterable[Transition]) -> dict[int, str]:

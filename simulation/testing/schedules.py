@@ -8,16 +8,18 @@ from typing import Any, Final
 
 import msgspec
 
+from runtime.errors import said_to_users
 from simulation.explore.properties import Broken
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Strategy, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
-from simulation.explore.token import read_token, write_token
+from simulation.explore.token import is_token, read_token, write_token
 from simulation.testing.bench import Bench, Seen
 from simulation.world.errors import BlockedOutsideError
 from simulation.world.patches import close_world, open_world
 
 __all__ = ["Found", "Schedules", "TapeError", "replay", "search"]
+__tracebackhide__ = said_to_users
 
 _PROBES: Final = 4  # schedules that each strategy has before the next one's turn
 _ALLOWANCE: Final = 300  # runs that may be spent on making a failure small
@@ -53,6 +55,7 @@ class Schedules:
         run: the test.
         passing: what a run may raise that is no failure: a skip.
         begin: called before each run, as what an earlier one printed is no longer of interest.
+        of: the test's name, as its tokens have it.
 
     Attributes:
         first: what the pools did under the ordinary schedule, for the audit.
@@ -66,11 +69,13 @@ class Schedules:
         run: Run,
         passing: tuple[type[BaseException], ...],
         begin: Callable[[], object],
+        of: str,
     ) -> None:
         self._bench = bench
         self._run = run
         self._begin = begin
         self._passing = passing
+        self.of = of
         self.first: list[Seen] = []
         self.found: Found | None = None
         self.runs = 0
@@ -117,19 +122,12 @@ class Schedules:
             BaseException: what the test raised.
         """
         __tracebackhide__ = True
-        try:
-            self._run()
-        except self._passing:
-            raise
-        except Exception:
-            self._strikes = []
-            self.tell(Tape(), "the ordinary schedule")
-            raise
+        self._run()
         self.first = self._bench.seen()
 
     def tell(self, tape: Tape, how: str) -> None:
         """Note the schedule of the run that has just failed."""
-        token = write_token(self._bench.seed, tape.values)
+        token = write_token(self._bench.seed, tape.values, self.of)
         self.found = Found(self._bench.seed, token, how, self._strikes)
 
 
@@ -151,7 +149,7 @@ def search(schedules: Schedules, most: int, seed: int, kept: str | None) -> bool
     __tracebackhide__ = True
     open_world()  # once, rather than with the pools of each schedule
     try:
-        if kept is not None:
+        if kept is not None and is_token(kept):  # it may be of an older version
             tape = Tape(read_token(kept)[1])
             error = schedules.one(tape)
             if error is not None:

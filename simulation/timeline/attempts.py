@@ -236,7 +236,6 @@ def read_timeline(settings: CoreSettings, steps: Iterable[Step]) -> Timeline:
 
     Example:
         >>> from simulation.simulate import simulate
-    from simulation.sizes import Sizes
         >>> from simulation.workload import Batch, Modelled, SyntheticWorkload
         >>> work = SyntheticWorkload([Batch(2, Modelled(duration=3.0))])
         >>> settings = CoreSettings(max_workers=1)

@@ -2,7 +2,7 @@
 
 Only one of them runs at any moment, and each hands over to the next by waking it. Left to itself
 the kernel wakes it on another core, which is idle just because nobody else runs: a trip through a
-sleeping core each time. On one core the next thread is there at once; it takes a third of the time
+sleeping core each time. On one core the next thread is there at once, in a fifth of the time
 (docs/decisions/0030).
 
 Only the carriers are kept on a core: they are the world's own, and end with it. Where the system

@@ -82,7 +82,9 @@ class Hidden:
 
     def _search(self, undo: Undo) -> int:
         own = {id(holder) for holder in [*self._own, *_kept_by(undo)]}
-        holders = gc.get_referrers(*[entry[1] for entry in self._entries])
+        olds = tuple(entry[1] for entry in self._entries)
+        holders = [h for h in gc.get_referrers(*olds) if h is not olds]
+        del olds  # it would be counted
         holders = [h for h in holders if type(h) is not types.FrameType]
         real = own | _meant_to_be_real([h for h in holders if id(h) not in own])
         known = [h for h in holders if id(h) in real]
@@ -312,7 +314,7 @@ def watching(originals: dict[int, str] | None) -> None:
         code, what = frame.f_code, names[id(arg)]
         if world.failure is None:
             world.failure = RealTimeError(
-                f"{strand.name} calls the real {what}, at {code.co_filename}:{frame.f_lineno} in "
+                f"{strand.told} calls the real {what}, at {code.co_filename}:{frame.f_lineno} in "
                 f"{code.co_name}: it was captured before the pool was opened, where no search "
                 f"comes to (a local variable, C code). Call it by its module's name, {what}(...), "
                 f"or capture it after the pool is open"

@@ -163,7 +163,7 @@ class HybridLock:
         """Who has it, for a message."""
         holder = self._holder
         if isinstance(holder, Strand):
-            return f"a lock held by {holder.name}"
+            return f"a lock held by {holder.told}"
         return "a lock held by a thread outside" if holder is not None else "a lock"
 
     def __repr__(self) -> str:

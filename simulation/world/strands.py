@@ -12,11 +12,14 @@ from typing import Any, Final, Protocol
 
 import simpy
 
+from runtime.engine import Engine
+from runtime.errors import said_to_users
 from simulation.world.carriers import Carrier, ThreadCarrier, carried, owners
 from simulation.world.errors import BlockedOutsideError, WorldEnded
 from simulation.world.loop import StrandClock
 
 __all__ = ["Strand", "World", "current", "owned_by", "where"]
+__tracebackhide__ = said_to_users
 
 _HERE: Final = os.path.dirname(__file__)
 _STDLIB: Final = os.path.dirname(os.__file__)
@@ -39,11 +42,11 @@ class Strand:
     Args:
         world: whose it is.
         function: what it runs.
-        name: what people call it.
+        name: what its thread is called.
     """
 
     __slots__ = (
-        "carrier", "function", "got", "here", "name", "number", "over", "sentinel",
+        "attempt", "carrier", "function", "got", "here", "name", "number", "over", "sentinel",
         "turn", "waits", "world",
     )  # fmt: skip
 
@@ -59,6 +62,15 @@ class Strand:
         self.waits: Holds | str | None = None
         self.here: tuple[Any, Any] = (None, None)
         self.sentinel: Any = None
+        self.attempt: tuple[Engine, int, int] | None = None  # that it is: engine, task, attempt
+
+    @property
+    def told(self) -> str:
+        """What messages call it: the task's own name where it runs one."""
+        if self.attempt is None:
+            return self.name
+        engine, task, attempt = self.attempt
+        return engine.told(task, attempt)
 
     def run(self) -> None:
         """Run its function; called by its carrier."""
@@ -260,19 +272,17 @@ class World:
     def blocked(self, ident: int) -> BlockedOutsideError:
         """What to say of the strand that runs and does not come back."""
         strand = self.current
-        who = "the clock" if strand is None else strand.name
+        who = "the clock" if strand is None else strand.told
         frame = sys._current_frames().get(ident)
         return BlockedOutsideError(
             f"{who} has not come back for {self.watchdog_seconds:g} s of real time: it blocks, or "
-            f"computes, at {where(frame)}. Only what docs/scenarios.md lists is virtual: give the "
-            f"task a stand-in for what it waits for there (a socket, a process, a lock made by C "
-            f"code or before the pool), or raise watchdog_seconds= if it computes that long"
+            f"computes, at {where(frame)}. {_mend(frame)}"
         )
 
     def stories(self) -> list[str]:
         """Each strand that waits for another: for what, and at which line."""
         return [
-            f"{strand.name} waits for "
+            f"{strand.told} waits for "
             f"{strand.waits if isinstance(strand.waits, str) else strand.waits.told()} at "
             f"{where(strand.carrier.frame())}"
             for strand in self.strands.values()
@@ -305,6 +315,23 @@ class World:
             mine.remove(self)
         if not mine:
             owners.pop(self._owner_ident, None)
+
+
+def _mend(frame: FrameType | None) -> str:
+    """What to do about a strand that does not come back."""
+    while frame is not None:
+        if os.path.basename(os.path.dirname(frame.f_code.co_filename)) == "asyncio":
+            return (
+                "It runs a loop of asyncio's, which waits in real time: asyncio is not supported "
+                "on virtual time; give the task a stand-in for what it awaits"
+            )
+        frame = frame.f_back
+    return (
+        "A loop that waits until a clock has gone on must sleep in it: virtual time passes only "
+        "there. Else, only what docs/scenarios.md lists is virtual: give the task a stand-in for "
+        "what it waits for there (a socket, a process, a lock made by C code or before the pool), "
+        "or raise watchdog_seconds= if it computes that long"
+    )
 
 
 def where(frame: FrameType | None) -> str:

@@ -15,6 +15,7 @@ import pytest
 from runtime import WorkerPool, WorkerPoolConfig
 from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool
 from tests.cli.running import bad, simulation
+from tools.fuzz_journal import reseal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTAGE = str(ROOT / "examples" / "outage.toml")
@@ -74,8 +75,8 @@ def test_a_journal_from_standard_input(journal: Path) -> None:
 
 
 def test_every_one_field_change_is_named_at_its_index(journal: Path) -> None:
-    """Each value of one step in turn: a divergence at that step, or the line of a damage that no
-    decision shows."""
+    """Each value of one step in turn: the damage by its line, with the step that shows it; and,
+    where all checksums were forged, the divergence."""
     lines = journal.read_text().splitlines(keepends=True)
     index = 100
     step = json.loads(lines[index + 1])
@@ -92,21 +93,21 @@ def test_every_one_field_change_is_named_at_its_index(journal: Path) -> None:
                 target = edited["in"] if side == "in" else edited["out"][at]
                 target[field] = changed
                 text = json.dumps(edited, separators=(",", ":")) + "\n"
-                data = "".join([*lines[: index + 1], text, *lines[index + 2 :]]).encode()
-                done = simulation("replay", "-", "--json", stdin=data)
-                seen.add(done.returncode)
-                if done.returncode == 1:
-                    assert json.loads(done.stdout)["divergence"]["index"] == index
-                else:
-                    bad(done, 2, f"line {index + 2}")
-    assert seen == {1, 2}
+                whole = "".join([*lines[: index + 1], text, *lines[index + 2 :]]).encode()
+                done = simulation("replay", "-", "--json", stdin=whole)
+                bad(done, 2, f"line {index + 2}: its checksum does not match")
+                seen.add(f"(as it stands, step {index} diverges in " in done.stderr)
+                forged = simulation("replay", "-", "--json", stdin=reseal(whole))
+                if forged.returncode == 1:
+                    assert json.loads(forged.stdout)["divergence"]["index"] == index
+    assert seen == {True, False}
 
 
 def test_a_divergence_is_told_field_by_field_with_its_story(journal: Path) -> None:
     lines = journal.read_bytes().split(b"\n")
     at = next(n for n, line in enumerate(lines) if b'"kind":"start_attempt"' in line and n > 20)
     lines[at] = lines[at].replace(b'"slot":', b'"slot":9', 1)
-    data = b"\n".join(lines)
+    data = reseal(b"\n".join(lines))
     done = simulation("replay", "-", stdin=data)
     assert done.returncode == 1
     assert f"diverges at step {at - 1} (line {at + 1})" in done.stdout

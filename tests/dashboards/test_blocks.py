@@ -18,9 +18,9 @@ from runtime.core.records import FinishTask
 from runtime.journal import read_journal
 from simulation import Exponential, Fails, LogNormal, Modelled, SimulatedWorkerPool
 from simulation.whatif.predict import variant
+from tests.cli import running as commands
 from tests.dashboards.prometheus import Server, promtool, running
 from tests.dashboards.queries import NAMES, asked, expressions, variables
-from tests.report import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGAN = 1_700_000_000

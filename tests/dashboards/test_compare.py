@@ -17,6 +17,7 @@ from examples.observe import start_prometheus
 from runtime import WorkerPoolConfig
 from simulation import Constant, Modelled, SimulatedWorkerPool
 from simulation.exports.openmetrics import samples_of
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,9 +88,9 @@ def test_what_is_not_scraped_says_so(
 
 def test_the_export_says_when_its_samples_lie(journal: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.om"
-    command = [sys.executable, "-m", "simulation", "export", journal, "--to", "openmetrics"]
-    command += ["-o", file, "--at", "1700000000", "--every", "0.7", "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    to = ("--to", "openmetrics", "-o", str(file), "--at", "1700000000", "--every", "0.7")
+    done = simulation("export", str(journal), *to, "--json")
+    assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["from_seconds"] == 1_700_000_000
     assert told["to_seconds"] == 1_700_000_005.6  # the first two at or after 4.5 s

@@ -17,6 +17,7 @@ import pytest
 from concurrency import TaskCancelledError, TaskFailedError, TaskStatus
 from examples import concurrency_integration_demo as integration
 from simulation.replay import replay
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPECIFICATION = ROOT.parent / "shared" / "design" / "concurrency-module.md"
@@ -149,7 +150,7 @@ def test_the_readmes_code_blocks_run(
     assert (tmp_path / "run.jsonl").exists()
 
 
-def test_the_readmes_commands_run(tmp_path: Path) -> None:
+def test_the_readmes_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ``python -m simulation`` of the README, on the journal of its first program."""
     text = (ROOT / "README.md").read_text()
     names: dict[str, Any] = {}
@@ -167,15 +168,8 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     (tmp_path / "journals").mkdir()
     shutil.copy(tmp_path / "run.jsonl", tmp_path / "journals")
     for command in commands:
-        words = shlex.split(command)
-        done = subprocess.run(
-            [sys.executable, *words[1:]],
-            check=False,
-            cwd=ROOT if "examples/" in command else tmp_path,
-            env={"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        monkeypatch.chdir(ROOT if "examples/" in command else tmp_path)
+        done = simulation(*shlex.split(command)[3:])
         assert done.returncode == 0, (command, done.stderr)
 
 

@@ -25,9 +25,10 @@ from simulation.explore.search import run_schedule
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Systematic
 from simulation.explore.tape import Tape, TapeError, departures
-from simulation.explore.token import TokenError, read_token, write_token
+from simulation.explore.token import ForeignTokenError, TokenError, read_token, write_token
 from simulation.explore.world import told
 from simulation.scenario import ScenarioError
+from tests.cli.running import simulation
 from tests.explore import pools, scenarios
 from tools.determinism import digests as seeds_digest
 from tools.mutants.__main__ import hunt
@@ -168,10 +169,11 @@ def test_tokens_tell_a_tape_and_refuse_what_is_damaged() -> None:
 
 
 def test_a_token_of_another_scenario_is_refused() -> None:
-    with pytest.raises(TapeError, match="another scenario"):
-        replay_token(scenarios.two, write_token(0, [0] * 500 + [1]))
-    with pytest.raises(TapeError, match="another scenario"):
-        replay_token(scenarios.two, write_token(0, [99]))
+    with pytest.raises(ForeignTokenError, match="than two: it fits only the one that printed it"):
+        replay_token(scenarios.two, write_token(0, [1], "three"))
+    for values in ([0] * 500 + [1], [99]):
+        with pytest.raises(TapeError, match="another scenario"):
+            replay_token(scenarios.two, write_token(0, values, "two"))
 
 
 # ---------------------------------------------------------------- properties and coverage
@@ -453,6 +455,10 @@ def test_every_planted_bug_still_has_its_place() -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return simulation("explore", *arguments)
+
+
+def in_another_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "simulation", "explore", *arguments]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -462,7 +468,7 @@ def test_the_command_prints_what_replays_the_failure() -> None:
     first = command(target, "--json")
     assert (first.returncode, first.stderr) == (1, "")
     failure = json.loads(first.stdout)["failure"]
-    again = command(target, "--replay", failure["token"], "--json")
+    again = in_another_process(target, "--replay", failure["token"], "--json")
     assert again.returncode == 1
     assert json.loads(again.stdout)["failure"]["digest"] == failure["digest"]
     shown = command(target)
@@ -477,7 +483,7 @@ def test_the_command_says_in_one_line_what_is_wrong() -> None:
         ["tests.explore.scenarios:nobody"],
         ["no_such_module:f"],
         ["no.toml"],
-        [target, "--replay", "tc2-zzzz"],
+        [target, "--replay", "tc3-zzzz"],
         [target, "--fault", "nonsense"],
         [target, "--strategy", "luck"],
     ):

@@ -17,6 +17,7 @@ from runtime.journal import JournalError
 from simulation import Exponential, Fails, Modelled, NothingLeftError, SimulatedWorkerPool
 from simulation.incidents import Slice, slice_journal
 from simulation.incidents.smaller import rounded
+from tests.cli.running import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,8 +158,7 @@ def test_rounding_keeps_milliseconds_at_least() -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "simulation", "slice", *arguments]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    return simulation("slice", *arguments)
 
 
 def test_the_command_writes_what_plain_pytest_runs(journal: Path, tmp_path: Path) -> None:
@@ -174,6 +174,24 @@ def test_the_command_writes_what_plain_pytest_runs(journal: Path, tmp_path: Path
     ran = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
     assert "1 passed" in ran.stdout
+
+
+def test_a_test_that_somebody_edited_is_not_written_over_unasked(
+    journal: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "test_incident.py"
+    asked = (str(journal), "--task", "late", "-o", str(path))
+    assert command(*asked).returncode == 0
+    written = path.read_bytes()
+    assert command(*asked).returncode == 0, "the same again harms nobody"
+    path.write_bytes(written + b"# by hand\n")
+    done = command(*asked)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is there already, and is another test" in done.stderr
+    assert "--force" in done.stderr
+    assert path.read_bytes() == written + b"# by hand\n"
+    assert command(*asked, "--force").returncode == 0
+    assert path.read_bytes() == written
 
 
 def test_the_command_says_in_one_line_what_is_wrong(journal: Path, tmp_path: Path) -> None:

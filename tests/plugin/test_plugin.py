@@ -78,8 +78,37 @@ def test_the_seed_is_the_options_unless_a_test_gives_one(suite: pytest.Pytester)
 def test_a_failure_says_how_to_see_it_again(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_bad(simulated_pool):\n    simulated_pool()\n    assert 0\n")
     result = run(suite, "--sim-seed", "77")
-    result.stdout.fnmatch_lines(["seed 77, token tc2-*: the ordinary schedule"])
-    result.stdout.re_match_lines([r"  pytest test_a_failure\S*::test_bad --sim-replay tc2-\w+$"])
+    result.stdout.fnmatch_lines(["seed 77; again:"])
+    result.stdout.re_match_lines([r"  pytest test_a_failure\S*::test_bad --sim-seed 77$"])
+    again = run(suite).stdout.str()
+    assert "- simulation -" not in again, "it fails again by itself, and needs no option"
+    assert "simulated_pool = <simulated_pool: max_workers=..., seed=...>" in again
+
+
+def test_what_a_mistake_shows_is_the_users_own_code(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import threading
+
+        def test_range(simulated_pool):
+            simulated_pool(max_workers=0)
+
+        def test_deadlock(simulated_pool):
+            pool = simulated_pool(task_timeout_seconds=None)
+            lock = threading.Lock()
+            pool.submit_task("takes", lock.acquire)
+            pool.submit_task("waits", lock.acquire)
+            pool.wait_for_all()
+
+        def test_argument(simulated_pool):
+            simulated_pool().submit_task("t", len, [1])
+        """
+    )
+    result = run(suite, "--tb=short")
+    result.assert_outcomes(failed=3)
+    lines = [line for line in result.stdout.lines if ": in " in line]
+    assert len(lines) == 3, lines
+    assert all(line.startswith("test_what_a_mistake") for line in lines), lines
 
 
 def test_the_pools_are_closed_with_the_test(suite: pytest.Pytester) -> None:

@@ -20,7 +20,7 @@ def blocks(kind: str) -> list[str]:
 def likely(line: str) -> str:
     """A line as a pattern: what goes by hash or by order of a search may be another one."""
     line = line.replace("[", "[[]")
-    line = re.sub(r"tc2-\w+|found after \d+ schedules by the \w+", "*", line)
+    line = re.sub(r"tc3-\w+|found after \d+ schedules by the \w+", "*", line)
     line = re.sub(r"transition \d+", "transition *", line)
     return re.sub(r"task \d+ '\w+'", "task * '*'", line)
 

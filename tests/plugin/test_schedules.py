@@ -32,7 +32,7 @@ def test_race(simulated_pool):
 
 
 def token_of(result: pytest.RunResult) -> str:
-    found = re.search(r"--sim-replay (tc2-\w+)", result.stdout.str())
+    found = re.search(r"--sim-replay (tc3-\w+)", result.stdout.str())
     assert found is not None, result.stdout.str()
     return found[1]
 
@@ -43,10 +43,10 @@ def test_a_lost_update_is_found_made_small_and_replayed(suite: pytest.Pytester) 
     found.assert_outcomes(failed=1)
     found.stdout.re_match_lines(
         [
-            r"seed 0, token tc2-\w+: found after \d+ schedules by .*, shrunk to 1 departure .*",
-            r" +0 s  order: pool-task-1\.1 is held up at a lock, and others run first$",
+            r"seed 0, token tc3-\w+: found after \d+ schedules by .*, shrunk to 1 departure .*",
+            r" +0 s  order: task 'add' \(pool-0\.1\) is held up at a lock, and others run first$",
             r"again, exactly:$",
-            rf"  pytest {path.name}::test_race --sim-replay tc2-\w+$",
+            rf"  pytest {path.name}::test_race --sim-replay tc3-\w+$",
         ]
     )
     told = found.stdout.str()
@@ -114,6 +114,14 @@ _MISUSES = {
         "@pytest.mark.schedules(2, faults='gremlins')\ndef test_it(simulated_pool): pass",
         "schedules: no fault 'gremlins': there are order, late,*",
     ),
+    "a fault's name misspelt": (
+        "@pytest.mark.schedules(2, faults='hnag')\ndef test_it(simulated_pool): pass",
+        "schedules: no fault 'hnag': did you mean 'hang'?",
+    ),
+    "a field's name misspelt": (
+        "def test_it(simulated_pool): simulated_pool(max_worker=2)",
+        "*TypeError: there is no option 'max_worker': did you mean 'max_workers'?",
+    ),
 }
 
 
@@ -132,7 +140,7 @@ def test_misuse_is_named(suite: pytest.Pytester) -> None:
     assert "hidden" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("token", ["nonsense", "tc2-aaaa", "tc9-adjaf34n"])
+@pytest.mark.parametrize("token", ["nonsense", "tc2-aabqdi3lxjdq", "tc3-aaaa", "tc9-adjaf34n"])
 def test_a_bad_token_is_one_clear_line(suite: pytest.Pytester, token: str) -> None:
     result = run(suite, "--sim-replay", token)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -142,10 +150,30 @@ def test_a_bad_token_is_one_clear_line(suite: pytest.Pytester, token: str) -> No
 def test_a_token_of_another_test_says_so(suite: pytest.Pytester) -> None:
     from simulation.explore.token import write_token
 
-    suite.makepyfile("def test_it(simulated_pool): simulated_pool()\n")
-    result = run(suite, "--sim-replay", write_token(0, [0, 0, 0, 0, 0, 1]))
-    result.assert_outcomes(failed=1)
+    suite.makepyfile(test_it="def test_it(simulated_pool): simulated_pool()\ndef test_b(): ...\n")
+    token = write_token(0, [0, 0, 0, 0, 0, 1], "test_it.py::test_old_name")
+    result = run(suite, "--sim-replay", token)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: --sim-replay: '{token}' is of none of the 2 tests here" in result.stderr.str()
+    assert "(test_it.py::test_it, test_it.py::test_b)" in result.stderr.str()
+
+
+def test_a_token_of_another_version_of_the_test_says_so(suite: pytest.Pytester) -> None:
+    from simulation.explore.token import write_token
+
+    suite.makepyfile(test_it="def test_it(simulated_pool): simulated_pool()\ndef test_b(): ...\n")
+    token = write_token(0, [0, 0, 0, 0, 0, 1], "test_it.py::test_it")
+    result = run(suite, "--sim-replay", token)
+    result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(["--sim-replay: the token has 6 choices, and the run made ?: *"])
+
+
+def test_a_replay_of_a_whole_file_runs_the_tokens_test_alone(suite: pytest.Pytester) -> None:
+    path = suite.makepyfile(f"{_RACE}\n\ndef test_unmarked(simulated_pool): simulated_pool()\n")
+    token = token_of(run(suite))
+    result = run(suite, str(path), "--sim-replay", token)
+    result.assert_outcomes(failed=1, deselected=1)
+    assert token_of(result) == token
 
 
 def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:
@@ -163,7 +191,7 @@ def test_faults_make_sleeps_late(suite: pytest.Pytester) -> None:
     )
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*slow: what pool-task-1.1 waits for ends later"])
+    result.stdout.fnmatch_lines(["*slow: what task 't' (pool-0.1) waits for ends later"])
 
 
 def test_pools_of_each_schedule_are_closed_and_skips_are_skips(suite: pytest.Pytester) -> None:
@@ -269,7 +297,7 @@ def test_what_blocks_or_takes_long_is_not_made_small(suite: pytest.Pytester) -> 
     )
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["seed 0, token tc2-*, and not made small: *"])
+    result.stdout.fnmatch_lines(["seed 0, token tc3-*, and not made small: *"])
 
 
 def test_a_kept_failure_of_a_test_that_is_not_marked_any_more_is_forgotten(
@@ -302,7 +330,45 @@ def test_a_replay_has_the_tokens_seed_wherever_the_pool_is_made(suite: pytest.Py
             assert simulated_pool().config.seed == 5
         """
     )
-    run(suite, "--sim-replay", write_token(5, [])).assert_outcomes(passed=2)
-    result = run(suite, "--sim-replay", write_token(5, [0] * 9 + [1]))
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["--sim-replay: a fixture has made the pool already, *"])
+    name = "test_a_replay_has_the_tokens_seed_wherever_the_pool_is_made.py"
+    for test, misfit in (
+        ("test_fixture", "a fixture has made the pool already, *"),
+        ("test_own", "the token has 10 choices, and the run made ?: *"),
+    ):
+        of = f"{name}::{test}"
+        run(suite, "--sim-replay", write_token(5, [], of)).assert_outcomes(passed=1, deselected=1)
+        result = run(suite, "--sim-replay", write_token(5, [0] * 9 + [1], of))
+        result.assert_outcomes(failed=1, deselected=1)
+        result.stdout.fnmatch_lines([f"--sim-replay: {misfit}"])
+
+
+def test_a_race_in_plain_python_is_found_where_it_is_asked_for(suite: pytest.Pytester) -> None:
+    path = suite.makepyfile(
+        """
+        import pytest
+
+        class Counter:
+            count = 0
+
+            def add(self):
+                self.count = self.count + 1
+
+        @pytest.mark.schedules(200, faults=["preempt"])
+        def test_race(simulated_pool):
+            counter = Counter()
+            pool = simulated_pool(max_workers=2)
+            for _ in range(2):
+                pool.submit_task("add", counter.add)
+            pool.wait_for_all()
+            assert counter.count == 2
+        """
+    )
+    found = run(suite)
+    found.assert_outcomes(failed=1)
+    held_up = (
+        f" preempt: task 'add' (pool-0.1) is held up at {path.name}:7 in add, and others run first"
+    )
+    found.stdout.fnmatch_lines([f"*{held_up}"])
+    again = run(suite, f"{path.name}::test_race", "--sim-replay", token_of(found))
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines([f"*{held_up}"])

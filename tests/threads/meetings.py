@@ -166,6 +166,7 @@ def meet(
             detect_io=False,
             max_executions=executions // 2,
             reproduce_on_failure=0,
+            timeout_per_run=60.0,  # on a busy machine, too
         )
         if not found.property_holds:
             break

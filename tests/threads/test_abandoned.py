@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import SupportsIndex
 
 import pytest
 
@@ -248,3 +249,18 @@ def test_without_a_helper_thread_no_task_is_lost(
     ids = [pool.submit_task(f"t{n}", lambda n=n: n, timeout=DEADLINE) for n in range(30)]
     assert [pool.get_task_result(task, DEADLINE).result for task in ids] == list(range(30))
     assert refused
+
+
+def test_workers_that_tell_of_late_exceptions_at_the_same_time_do_not_kill_each_other(
+    make_pool: MakePool,
+) -> None:
+    class TakenByAnother(list[object]):
+        """Has one, until it is asked for it."""
+
+        def pop(self, index: SupportsIndex = -1) -> object:
+            self.clear()
+            return super().pop(index)
+
+    pool = make_pool()
+    pool._engine.unheard = TakenByAnother([("t", 1, ValueError())])
+    pool._host._tell_unheard()

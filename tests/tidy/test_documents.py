@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,12 @@ def test_decisions_that_the_code_names_exist() -> None:
     }
     there = {path.name[:4] for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md")}
     assert named <= there, f"no such decision: {sorted(named - there)}"
+
+
+def test_the_venv_of_the_readme_has_what_the_readme_runs() -> None:
+    """What follows the README's ``make demo`` runs in that .venv: tests, too."""
+    made = (ROOT / "Makefile").read_text().partition("\n.venv/.base:")[2].partition("\n\n")[0]
+    extras = re.findall(r"'\.\[(.*?)\]'", made)[0].split(",")
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    there = [name for extra in extras for name in known["optional-dependencies"][extra]]
+    assert any(name.startswith("pytest>") for name in there)

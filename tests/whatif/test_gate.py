@@ -92,7 +92,8 @@ def test_a_journal_that_was_edited_is_broken(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"slot":1', b'"slot":7', 1))
     found = gate(tmp_path, "success_rate>=0.99")
     assert found.state == "broken"
-    assert "diverges" in str(found.journals[0].reason)
+    assert "its checksum does not match" in str(found.journals[0].reason)
+    assert "diverges in out[0].slot" in str(found.journals[0].reason)
 
 
 @pytest.mark.parametrize(

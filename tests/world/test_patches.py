@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import select
 import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +21,11 @@ from simulation.world.patches import is_patched, patched_attributes
 from tests.world import test_world
 from tests.world.conftest import MakePool
 
-_real_sleep = frozenset([time.sleep])  # where no search finds it
 
-
-def everything() -> dict[tuple[str, str], object]:
-    """Every attribute that a pool may replace, and what the tests' own module keeps."""
+def everything() -> dict[tuple[str, str], int]:
+    """The identity of each attribute that a pool may replace, and of what the tests' own module
+    keeps; a dictionary of the originals themselves would be mended, too.
+    """
     found = {
         (module.__name__, name): getattr(module, name)
         for module, name, _ in patched_attributes()
@@ -34,11 +37,11 @@ def everything() -> dict[tuple[str, str], object]:
         ("inner", "static"): test_world.Napper.__dict__["sleep"],
         ("inner", "lock"): test_world.NAPPER.lock,
     }
-    return found | own | inner
+    return {key: id(value) for key, value in (found | own | inner).items()}
 
 
-def changed(before: dict[tuple[str, str], object]) -> set[str]:
-    return {key[1] for key, value in everything().items() if value is not before[key]}
+def changed(before: dict[tuple[str, str], int]) -> set[str]:
+    return {key[1] for key, value in everything().items() if value != before[key]}
 
 
 @pytest.mark.parametrize("ends", ["well", "by an exception", "by Ctrl-C", "in a deadlock"])
@@ -125,7 +128,7 @@ def test_a_thread_beside_the_pool_is_in_the_real_world(make_pool: MakePool) -> N
     def task() -> float:
         go.set()
         while not seen.is_set():
-            next(iter(_real_sleep))(0.001)
+            select.select([], [], [], 0.001)  # this one is real
         time.sleep(1e6)
         return time.time()
 
@@ -163,7 +166,7 @@ def test_who_blocks_outside_is_named() -> None:
 
     with ours, theirs:
         with pytest.raises(
-            BlockedOutsideError, match=r"pool-task-2\.1 has not come back"
+            BlockedOutsideError, match=r"^task 'fetch' \(pool-0\.2\) has not come back"
         ) as caught:
             use()
         stuck = set(threading.enumerate()) - threads
@@ -198,10 +201,48 @@ def test_a_greenlet_that_blocks_outside_is_interrupted_and_named() -> None:
             pool.submit_task("fetch", fetch)
             pool.wait_for_all()
 
-    with ours, theirs, pytest.raises(BlockedOutsideError, match=r"task-2\.1 has not") as caught:
+    with (
+        ours,
+        theirs,
+        pytest.raises(BlockedOutsideError, match=r"task 'fetch' \(pool-0\.2\) has not") as caught,
+    ):
         use()
     assert "in fetch" in str(caught.value)
     assert left == ["fetch"]
     assert time.sleep is before
     assert set(threading.enumerate()) == threads
     assert signal.getsignal(signal.SIGURG) is handler
+
+
+def test_the_watchdog_says_what_to_do_about_a_loop_that_looks_at_a_clock() -> None:
+    stop: list[bool] = []
+
+    def spin() -> None:
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not stop:
+            pass
+
+    with pytest.raises(BlockedOutsideError, match="must sleep in it") as caught:
+        _run(spin, lambda: stop.append(True))
+    assert "asyncio" not in str(caught.value)
+
+
+def test_the_watchdog_names_asyncio() -> None:
+    async def wait() -> None:
+        await asyncio.sleep(0.5)
+
+    with pytest.raises(BlockedOutsideError, match="asyncio is not supported on virtual time"):
+        _run(lambda: asyncio.run(wait()))
+
+
+def _run(function: Callable[[], object], then: Callable[[], object] = int) -> None:
+    before = set(threading.enumerate())
+    config = WorkerPoolConfig(max_retries=0, enable_instrumentation=False)
+    with SimulatedWorkerPool(config, watchdog_seconds=0.1) as pool:
+        pool.submit_task("t", function)
+        try:
+            pool.wait_for_all()
+        finally:
+            then()
+            for thread in set(threading.enumerate()) - before:
+                thread.join(10)  # it was stuck, and ends by itself

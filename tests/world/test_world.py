@@ -343,8 +343,8 @@ def test_a_deadlock_is_named(make_pool: MakePool) -> None:
     with pytest.raises(DeadlockError) as caught:
         pool.wait_for_all()
     told = str(caught.value)
-    assert "task-1.1 waits for a lock held by pool-task-2.1" in told
-    assert "task-2.1 waits for a lock held by pool-task-1.1" in told
+    assert "task 'a' (pool-0.1) waits for a lock held by task 'b' (pool-0.2)" in told
+    assert "task 'b' (pool-0.2) waits for a lock held by task 'a' (pool-0.1)" in told
     assert told.count("test_world.py:") == 2
     assert "in task" in told
 
