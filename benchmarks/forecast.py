@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -54,12 +55,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=99, help="replications of a forecast")
     chosen = parser.parse_args()
     print(
-        f"| {chosen.tasks} tasks on {chosen.workers} workers | ended | held | error, of makespan |"
+        f"| {chosen.tasks} tasks on {chosen.workers} workers | ended | held | error, of makespan "
+        f"| width, of makespan |"
     )
-    print("| --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- |")
     for name, duration in _DURATIONS.items():
         held = dict.fromkeys(_SHARES, 0)
         error = dict.fromkeys(_SHARES, 0.0)
+        widths: dict[float, list[float]] = {share: [] for share in _SHARES}
         for seed in range(chosen.trials):
             whole = _recorded(duration, chosen.tasks, chosen.workers, seed)
             ends = [
@@ -76,12 +79,14 @@ def main() -> None:
                 found = forecast(part, runs=chosen.runs, seed=seed * 1000).remaining_seconds
                 came = (ends[-1] - at) / 1e9
                 held[share] += found.low <= came <= found.high
+                widths[share].append((found.high - found.low) * 1e9 / ends[-1])
                 error[share] += (found.mean - came) * 1e9 / ends[-1] / chosen.trials
         for share in _SHARES:
             of = wilson(held[share], chosen.trials)
             print(
                 f"| {name} | {share:.0%} | {held[share] / chosen.trials:.1%} "
-                f"({of.low:.0%} to {of.high:.0%}) | {error[share]:+.1%} |",
+                f"({of.low:.0%} to {of.high:.0%}) | {error[share]:+.1%} "
+                f"| {median(widths[share]):.0%} |",
                 flush=True,
             )
 

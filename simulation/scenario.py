@@ -12,7 +12,8 @@
 
 ``duration`` is a number of seconds, or one of ``{ exponential = { mean = } }``,
 ``{ uniform = { low = , high = } }``, ``{ lognormal = { median = , sigma = } }``,
-``{ empirical = { values = [...] } }``. ``rate_per_second`` lets tasks come at random, all at once
+``{ empirical = { values = [...] } }``; a list of those is by attempt number, and the last repeats,
+as in ``fails``. ``rate_per_second`` lets tasks come at random, all at once
 without it; ``start_seconds``, ``priority`` and ``group`` are as one expects.
 ``cpu_share`` is how much of its duration an attempt computes. ``[machine]`` has the ``cores`` that
 it computes on, 1 by default as with a GIL; ``[backends.NAME]`` is what it calls
@@ -103,9 +104,9 @@ class Scenario(msgspec.Struct, frozen=True):
 
 class _Tasks(msgspec.Struct, forbid_unknown_fields=True):
     count: int
-    duration: float | dict[str, dict[str, Any]]
+    duration: Any
     name: str = "task"
-    fails: dict[str, Any] | None = None
+    fails: dict[str, Any] | list[dict[str, Any]] | None = None
     rate_per_second: float | None = None
     start_seconds: float = 0.0
     priority: int = 0
@@ -203,14 +204,24 @@ def _machine(file: _File) -> Machine | None:
 
 
 def _plain(error: Exception) -> str:
-    return plain(error).replace("tasks=", "count=")
+    return plain(error).replace("tasks=", "count=").replace("outcome=", "fails=")
 
 
 def _batch(tasks: _Tasks) -> Batch:
-    fails = None if tasks.fails is None else Fails(**tasks.fails)
+    fails = tasks.fails
+    outcome: Fails | list[Fails | None] | None
+    if isinstance(fails, list):
+        outcome = [Fails(**one) for one in fails]
+    else:
+        outcome = None if fails is None else Fails(**fails)
+    given = tasks.duration
+    if isinstance(given, list):
+        duration: Distribution | list[Distribution] = [_distribution(one) for one in given]
+    else:
+        duration = _distribution(given)
     return Batch(
         tasks.count,
-        Modelled(_distribution(tasks.duration), fails, cpu_share=tasks.cpu_share),
+        Modelled(duration, outcome, cpu_share=tasks.cpu_share),
         tasks.name,
         tasks.rate_per_second,
         tasks.start_seconds,
@@ -219,12 +230,12 @@ def _batch(tasks: _Tasks) -> Batch:
     )
 
 
-def _distribution(duration: float | dict[str, dict[str, Any]]) -> Distribution:
-    if isinstance(duration, int | float):
+def _distribution(duration: Any) -> Distribution:
+    if isinstance(duration, int | float) and not isinstance(duration, bool):
         return Constant(duration)
-    if len(duration) != 1 or next(iter(duration)) not in _DISTRIBUTIONS:
+    kind = next(iter(duration)) if isinstance(duration, dict) and len(duration) == 1 else None
+    if kind not in _DISTRIBUTIONS or not isinstance(duration[kind], dict):
         kinds = ", ".join(_DISTRIBUTIONS)
         raise ValueError(f"duration={duration!r}: must be seconds, or one of {kinds}")
-    kind, arguments = next(iter(duration.items()))
-    made: Distribution = _DISTRIBUTIONS[kind](**arguments)
+    made: Distribution = _DISTRIBUTIONS[kind](**duration[kind])
     return made

@@ -37,22 +37,26 @@ class FailureFit:
     notes: list[str]
 
 
-def fit_failures(recording: Recording, tasks: Sequence[int]) -> FailureFit:
+def fit_failures(
+    recording: Recording, tasks: Sequence[int], retries: bool | None = None
+) -> FailureFit:
     """Count how a group's attempts fail.
 
     Args:
         recording: what was recorded.
         tasks: the group's tasks.
+        retries: of their retries only, or of their first attempts only; of all by default.
 
     Returns:
         What was found.
     """
     wanted = set(tasks)
-    ended = {
+    all_ended = {
         key: did
         for key, did in recording.done.items()
         if key[0] in wanted and recording.fates.get(key) not in ("timeout", "cancelled")
     }
+    ended = {key: did for key, did in all_ended.items() if retries in (None, key[1] > 1)}
     failures = [did.failure for did in ended.values() if did.failure is not None]
     probability = wilson(len(failures), len(ended))
     if not failures:
@@ -71,9 +75,11 @@ def fit_failures(recording: Recording, tasks: Sequence[int]) -> FailureFit:
         )
     if waits and wait is None:
         notes.append(f"{len(waits)} of {len(failures)} failures asked to wait; that is left out")
-    first = [did.failure is not None for (_, attempt), did in ended.items() if attempt == 1]
-    later = [did.failure is not None for (_, attempt), did in ended.items() if attempt > 1]
-    if _differ(first, later):
+    first = [did.failure is not None for (_, attempt), did in all_ended.items() if attempt == 1]
+    later = [did.failure is not None for (_, attempt), did in all_ended.items() if attempt > 1]
+    # where retries are by themselves, that they fail less often is in the scenario
+    lasting = retries is None or (retries and sum(later) * len(first) > sum(first) * len(later))
+    if lasting and _differ(first, later):
         notes.append(
             f"first attempts fail in {sum(first) / len(first):.1%}, retries in "
             f"{sum(later) / len(later):.1%}: failures have causes that last, and a scenario draws "

@@ -1,11 +1,16 @@
-"""``fit``: a scenario from a recording, and how well it stands for it."""
+"""``fit``: a scenario from a recording, and how well it stands for it.
+
+Retries are not like first attempts: they are made because something went wrong, which may be over,
+or not. So where ten of them have ended they are fitted by themselves, as a what-if draws them
+(``simulation.recording.draws``).
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +38,7 @@ from simulation.fit.durations import REJECTED, DurationFit, fit_durations
 from simulation.fit.failures import FailureFit, fit_failures
 from simulation.models import Fails, Modelled
 from simulation.outcome import measure
+from simulation.recording.draws import FEWEST
 from simulation.recording.read import Recording
 from simulation.scenario import Scenario
 from simulation.statistics import Interval
@@ -45,12 +51,25 @@ from simulation.whatif.trust import LARGEST_ERROR
 from simulation.whatif.work import Work, open_work
 from simulation.workload import Batch, SyntheticWorkload
 
-__all__ = ["COMPARED", "Compared", "Fit", "GroupFit", "fit"]
+__all__ = ["COMPARED", "AttemptFit", "Compared", "Fit", "GroupFit", "fit"]
 
 #: Measures of the scenario that are held against the recording.
 COMPARED: Final = ("makespan_seconds", "success_rate", "attempts", "task_seconds_p95")
 #: Replications of the scenario: enough for an interval of the next run without a distribution.
 _RUNS: Final = 39
+
+
+@dataclass(frozen=True)
+class AttemptFit:
+    """Attempts of a group.
+
+    Args:
+        durations: how long they take.
+        failures: how they fail.
+    """
+
+    durations: DurationFit
+    failures: FailureFit
 
 
 @dataclass(frozen=True)
@@ -62,8 +81,9 @@ class GroupFit:
         priority: its priority.
         tasks: how many.
         arrivals: how they come.
-        durations: how long their attempts take.
+        durations: how long their attempts take; their first ones, where there are ``retries``.
         failures: how they fail.
+        retries: the same of their retries, where enough have ended to fit them by themselves.
     """
 
     group: str
@@ -72,6 +92,15 @@ class GroupFit:
     arrivals: ArrivalFit
     durations: DurationFit
     failures: FailureFit
+    retries: AttemptFit | None
+
+    @property
+    def attempts(self) -> list[tuple[str, AttemptFit]]:
+        """What was fitted, each with what it is of: ``""`` for all attempts."""
+        one = AttemptFit(self.durations, self.failures)
+        if self.retries is None:
+            return [("", one)]
+        return [("first attempts", one), ("retries", self.retries)]
 
 
 @dataclass(frozen=True)
@@ -177,10 +206,24 @@ def fit(
         raise DishonestError(
             f"{work.path}: the fitted scenario's makespan is {makespan.error:+.1%} off the "
             f"recording's {makespan.recorded:,.3f} s; more than {LARGEST_ERROR:.0%} is too much "
-            f"for it to stand for the recording",
+            f"for it to stand for the recording{_hint(recording, makespan)}. What-ifs of the "
+            f"recording itself need no scenario: replay, sweep and recommend take the journal",
             answer,
         )
     return answer
+
+
+def _hint(recording: Recording, makespan: Compared) -> str:
+    """What is most likely amiss."""
+    if any(outage.sure for outage in recording.outages):
+        return " (it met an outage, which a scenario fitted to it does not have)"
+    one = makespan.simulated
+    if one.low <= makespan.recorded <= one.high:
+        return (
+            f" (one run of it takes {one.low:,.3f} to {one.high:,.3f} s, so it may be chance: when "
+            f"its longest tasks come)"
+        )
+    return ""
 
 
 def _groups(recording: Recording, makespan: float, seed: int) -> list[GroupFit]:
@@ -193,18 +236,15 @@ def _groups(recording: Recording, makespan: float, seed: int) -> list[GroupFit]:
     first = min(submitted.values())
     found = []
     for (group, priority), numbers in tasks.items():
-        wanted = set(numbers)
-        seen = [
-            did.duration_ns
-            for (task, _), did in recording.done.items()
-            if task in wanted and did.duration_ns is not None
-        ]
-        censored = [bound for (task, _), bound in recording.censored.items() if task in wanted]
-        if not seen:
+        if not _durations(recording, numbers)[0]:
             raise ValueError(
                 f"group {group!r}: no attempt of its {len(numbers)} tasks came to its end, so "
                 f"there is no duration to fit"
             )
+        apart = all(
+            len(_durations(recording, numbers, kind)[0]) >= FEWEST for kind in (False, True)
+        )
+        one = _attempts(recording, numbers, False if apart else None, seed)
         instants = sorted((submitted[task] - first) / 1e9 for task in numbers)
         found.append(
             GroupFit(
@@ -212,11 +252,37 @@ def _groups(recording: Recording, makespan: float, seed: int) -> list[GroupFit]:
                 priority,
                 len(numbers),
                 fit_arrivals(instants, makespan, seed),
-                fit_durations(seen, censored, seed),
-                fit_failures(recording, numbers),
+                one.durations,
+                one.failures,
+                _attempts(recording, numbers, True, seed) if apart else None,
             )
         )
     return found
+
+
+def _attempts(
+    recording: Recording, tasks: Sequence[int], retries: bool | None, seed: int
+) -> AttemptFit:
+    seen, censored = _durations(recording, tasks, retries)
+    return AttemptFit(fit_durations(seen, censored, seed), fit_failures(recording, tasks, retries))
+
+
+def _durations(
+    recording: Recording, tasks: Sequence[int], retries: bool | None = None
+) -> tuple[list[int], list[int]]:
+    """Those seen, and bounds of those cut off; of retries, of first attempts, or of all."""
+    wanted = set(tasks)
+    seen = [
+        did.duration_ns
+        for (task, attempt), did in recording.done.items()
+        if task in wanted and retries in (None, attempt > 1) and did.duration_ns is not None
+    ]
+    censored = [
+        bound
+        for (task, attempt), bound in recording.censored.items()
+        if task in wanted and retries in (None, attempt > 1)
+    ]
+    return seen, censored
 
 
 def _config(settings: CoreSettings) -> WorkerPoolConfig:
@@ -238,7 +304,7 @@ def _config(settings: CoreSettings) -> WorkerPoolConfig:
 
 def _batches(groups: list[GroupFit]) -> Iterator[Batch]:
     for one in groups:
-        model = Modelled(one.durations.distribution, one.failures.fails)
+        model = _model(one)
         for burst in one.arrivals.bursts:
             yield Batch(
                 burst.tasks,
@@ -248,6 +314,14 @@ def _batches(groups: list[GroupFit]) -> Iterator[Batch]:
                 priority=one.priority,
                 group=one.group,
             )
+
+
+def _model(one: GroupFit) -> Modelled:
+    fits = [fitted for _, fitted in one.attempts]
+    outcomes = [fitted.failures.fails for fitted in fits]
+    return Modelled(
+        [fitted.durations.distribution for fitted in fits], outcomes if any(outcomes) else None
+    )
 
 
 def _compared(name: str, recorded: float, simulated: Interval) -> Compared:
@@ -264,14 +338,9 @@ def _notes(recording: Recording, groups: list[GroupFit]) -> list[str]:
     notes = []
     for one in groups:
         where = f"group {one.group!r}: "
-        durations, arrivals = one.durations, one.arrivals
-        if durations.beyond:
-            notes.append(
-                f"{where}{durations.beyond:.1%} of the attempts took longer than any that was seen "
-                f"to end; their durations are the {durations.kind}'s extrapolation"
-            )
-            if durations.p_value < REJECTED:
-                notes.append(f"{where}the {durations.kind} does not fit (p = {durations.p_value})")
+        arrivals = one.arrivals
+        for of, fitted in one.attempts:
+            notes += _notes_on(where + (f"{of}: " if of else ""), fitted)
         if arrivals.kind == "poisson" and min(arrivals.gaps_p_value, arrivals.even_p_value) < (
             REJECTED / 2  # two tests
         ):
@@ -280,7 +349,6 @@ def _notes(recording: Recording, groups: list[GroupFit]) -> list[str]:
                 f"{arrivals.gaps_p_value:.2g}, evenness: p = {arrivals.even_p_value:.2g}); a "
                 f"scenario has no other kind that is spread out"
             )
-        notes += [where + note for note in one.failures.notes]
     specs = recording.specs.values()
     for count, what in (
         (sum(spec.timeout_ns is not UNSET for spec in specs), "timeout of their own"),
@@ -301,6 +369,19 @@ def _notes(recording: Recording, groups: list[GroupFit]) -> list[str]:
             f"has {recording.settings.max_workers} workers from beginning to end"
         )
     return notes
+
+
+def _notes_on(where: str, fitted: AttemptFit) -> list[str]:
+    notes = []
+    durations = fitted.durations
+    if durations.beyond:
+        notes.append(
+            f"{where}{durations.beyond:.1%} of the attempts took longer than any that was seen "
+            f"to end; their durations are the {durations.kind}'s extrapolation"
+        )
+        if durations.p_value < REJECTED:
+            notes.append(f"{where}the {durations.kind} does not fit (p = {durations.p_value})")
+    return notes + [where + note for note in fitted.failures.notes]
 
 
 # ------------------------------------------------------------------------------------- as a file
@@ -348,9 +429,11 @@ def _text(
                 lines.append(f"start_seconds = {_value(burst.start_seconds)}")
             if one.arrivals.rate_per_second is not None:
                 lines.append(f"rate_per_second = {_value(one.arrivals.rate_per_second)}")
-            lines.append(f"duration = {_distribution(one.durations.distribution)}")
-            if one.failures.fails is not None:
-                lines.append(f"fails = {_fails(one.failures.fails)}")
+            fits = [fitted for _, fitted in one.attempts]
+            durations = [_distribution(fitted.durations.distribution) for fitted in fits]
+            lines += _by_attempt("duration", durations)
+            if any(fitted.failures.fails for fitted in fits):
+                lines += _by_attempt("fails", [_fails(fitted.failures.fails) for fitted in fits])
     return "\n".join(lines) + "\n"
 
 
@@ -382,7 +465,22 @@ def _distribution(distribution: Distribution) -> str:
     raise TypeError(f"{distribution!r}: no distribution of a scenario")
 
 
-def _fails(fails: Fails) -> str:
+def _by_attempt(name: str, values: list[str]) -> list[str]:
+    """One value for all attempts, or one for first attempts and one for retries."""
+    if len(set(values)) == 1:
+        return [f"{name} = {values[0]}"]
+    first, retries = values
+    return [
+        f"{name} = [",
+        f"    {first},  # first attempts",
+        f"    {retries},  # retries",
+        "]",
+    ]
+
+
+def _fails(fails: Fails | None) -> str:
+    if fails is None:
+        return "{ probability = 0.0 }"
     parts = [f"probability = {fails.probability!r}", f"error = {_value(fails.error)}"]
     if not fails.retryable:
         parts.append("retryable = false")

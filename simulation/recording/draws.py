@@ -149,6 +149,17 @@ class Draws:
             return Draw(None, None, max(longer_than_ns, lifetimes.floor, 0), assumed)
         return Draw(drawn[0], drawn[1], longer_than_ns, assumed)
 
+    def draw_seen(self, group: str, u: float, longer_than_ns: int) -> Draw:
+        """What any attempt of a group does that was seen to end and took longer than so long.
+
+        Args:
+            group: the task's group.
+            u: where in the distribution, in [0, 1).
+            longer_than_ns: it is known to take longer than this.
+        """
+        took, failure = self._estimate((group,)).draw_seen(u, longer_than_ns) or (None, None)
+        return Draw(took, failure, longer_than_ns, assumed=True)
+
     def heeds_after_ns(self, group: str, u: float) -> int | None:
         """How long after it is abandoned an attempt comes home, ``None`` where it does not heed.
 

@@ -7,7 +7,7 @@ import math
 from rich.console import Console
 from rich.text import Text
 
-from simulation.fit.fit import Fit, GroupFit
+from simulation.fit.fit import AttemptFit, Fit, GroupFit
 from simulation.render.brief import brief, brief_range, head, say, table
 from simulation.timeline.names import shown
 
@@ -26,7 +26,8 @@ def show_fit(console: Console, answer: Fit, written: str | None) -> None:
     for title in ("tasks", "arrivals", "durations", "fit", "failures"):
         groups.add_column(title)
     for one in answer.groups:
-        groups.add_row(*_row(one))
+        for number, (of, fitted) in enumerate(one.attempts):
+            groups.add_row(*_row(one, of, fitted, first=number == 0))
     console.print(groups)
     rows = table("the scenario")
     for title in ("recorded", "simulated", "error"):
@@ -52,8 +53,8 @@ def show_fit(console: Console, answer: Fit, written: str | None) -> None:
         say(console, f"written to {written}")
 
 
-def _row(one: GroupFit) -> list[Text]:
-    arrivals, durations, failures = one.arrivals, one.durations, one.failures
+def _row(one: GroupFit, of: str, fitted: AttemptFit, *, first: bool) -> list[Text]:
+    arrivals, durations, failures = one.arrivals, fitted.durations, fitted.failures
     if arrivals.kind == "poisson":
         came = f"Poisson, {arrivals.rate_per_second:.3g} a second\np = " + _p(
             min(arrivals.gaps_p_value, arrivals.even_p_value)
@@ -62,19 +63,22 @@ def _row(one: GroupFit) -> list[Text]:
         came = f"{len(arrivals.bursts)} bursts"
     else:
         came = "at once"
-    fitted = f"p = {_p(durations.p_value)}" if not math.isnan(durations.p_value) else "-"
+    fit = f"p = {_p(durations.p_value)}" if not math.isnan(durations.p_value) else "-"
     if durations.kind == "empirical" and durations.aic:
         best = min(durations.aic, key=lambda kind: durations.aic[kind])
-        fitted = f"not {best}\n{fitted}"
+        fit = f"not {best}\n{fit}"
     if durations.censored:
-        fitted += f"\n{durations.censored} cut off"
+        fit += f"\n{durations.censored} cut off"
     share = failures.probability
     failed = (
         f"{share.mean:.1%} ({share.low:.1%} to {share.high:.1%})" if failures.failed else "none"
     )
     kind = f"{durations.kind}, {durations.attempts} seen"
+    if of:
+        kind = f"{of}: {kind}"
     name = shown(one.group) + (f", priority {one.priority}" if one.priority else "")
-    return [Text(text) for text in (name, f"{one.tasks:,}", came, kind, fitted, failed)]
+    group = (name, f"{one.tasks:,}", came) if first else ("", "", "")
+    return [Text(text) for text in (*group, kind, fit, failed)]
 
 
 def _p(value: float) -> str:

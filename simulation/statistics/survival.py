@@ -93,6 +93,24 @@ class Lifetimes(Generic[Mark]):
         index = max(index, first)  # where rounding would say otherwise
         return (self.values[index], self.marks[index]) if index < len(self.values) else None
 
+    def draw_seen(self, u: float, longer_than: int = -1) -> tuple[int, Mark] | None:
+        """The same, of what is not beyond.
+
+        Args:
+            u: the place, in [0, 1).
+            longer_than: take only what is longer than this.
+
+        Returns:
+            One of those seen; ``None`` where none of them is longer.
+        """
+        first = bisect_right(self.values, longer_than)
+        if first == len(self.values):
+            return None
+        before = self._up_to(longer_than)
+        index = bisect_right(self.cumulative, before + u * (self.cumulative[-1] - before))
+        index = min(max(index, first), len(self.values) - 1)
+        return self.values[index], self.marks[index]
+
     def with_share(self, belongs: Callable[[Mark], bool], share: float) -> Lifetimes[Mark]:
         """The same with more or less of some outcomes, each as long as it was.
 

@@ -12,9 +12,11 @@ what is open is drawn, anew in each of R replications:
   is one sample (``simulation.statistics.resampling``);
 * of an attempt that has run longer than all but m of its group, nobody has seen the like with a
   probability of 1 / (m + 1); it then goes on beyond the longest, and among the longest a duration
-  lies between two (``simulation.statistics.unseen``). For the tail, attempts that still run count
-  with the time that they were watched: its mean excess is that time, and that of those that ended,
-  by the number of ends (Epstein and Sobel, JASA 48, 1953);
+  lies between two (``simulation.statistics.tails``). For the tail, attempts that still run count
+  with the time that they were watched;
+* retries are drawn from retries. Where few have ended and some still run, most of what those come
+  to lies beyond all that retries have shown: there a retry is taken to be like any attempt of its
+  group that has run as long, and not for one longer than them all;
 * few retries have ended, early or late in a run, and often none of them has failed again: an
   attempt that is drawn to succeed fails with a probability that is drawn for what so few ends leave
   open, apart for first attempts and for retries.
@@ -26,7 +28,6 @@ this very run's end lies.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
@@ -43,7 +44,7 @@ from runtime.journal import Header, Journal, read_journal
 from simulation.models import Behaviour, Fails
 from simulation.outcome import measure
 from simulation.recording.arrivals import AUTO
-from simulation.recording.draws import FEWEST
+from simulation.recording.draws import FEWEST, Draw
 from simulation.recording.following import following_of
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
@@ -52,7 +53,8 @@ from simulation.simulate import Run, simulate
 from simulation.statistics.intervals import Interval
 from simulation.statistics.prediction import expansion, next_value
 from simulation.statistics.rates import wilson
-from simulation.statistics.unseen import Tail, tail_of, unseen_rate
+from simulation.statistics.tails import Curve, Tail, tail_of
+from simulation.statistics.unseen import unseen_rate
 from simulation.whatif.nextrun import NextRun, Sample
 from simulation.whatif.replication import keyed
 from simulation.workload import Sampler
@@ -307,12 +309,10 @@ class _Rest:
         running: dict[str, list[int]] = {group: [] for group in recording.by_group}
         for (task, _), bound in recording.censored.items():
             running.setdefault(recording.specs[task].group, []).append(bound)
-        self._watched: dict[str, list[int]] = {}
-        self._tails: dict[str, Tail] = {}
-        for group, attempts in recording.by_group.items():
-            ends = [took for took, _ in attempts]
-            self._watched[group] = sorted([*ends, *running[group]])
-            self._tails[group] = _tail(ends, running[group])
+        self._tails: dict[str, Tail] = {
+            group: tail_of([took for took, _ in attempts], running[group])
+            for group, attempts in recording.by_group.items()
+        }
         self._ended: dict[tuple[str, bool], int] = {}
         self._failures: dict[str, Fails] = {}
         for (task, attempt), did in recording.done.items():
@@ -323,44 +323,30 @@ class _Rest:
                 self._failures.setdefault(group, did.failure)
 
     def run(self, seed: int) -> Run:
+        workload = self.workload(seed)
+        return simulate(workload, keyed(self._recording.settings, seed), seed)
+
+    def workload(self, seed: int) -> _Continued:
         draw = Random((_KEY << 64) | seed).random
         pool: list[int] = []
         for group in sorted(self._groups):
             tasks = self._groups[group]
             pool += [tasks[int(draw() * len(tasks))] for _ in tasks]
-        settings = keyed(self._recording.settings, seed)
-        excess = {group: self._tails[group].drawn_excess(1.0 - draw()) for group in self._tails}
+        curves = {group: tail.drawn(draw) for group, tail in self._tails.items()}
         unseen = {}
         for group in self._tails:
             firsts, retries = (self._ended.get((group, retry), 0) for retry in (False, True))
             unseen[group, False] = unseen_rate(firsts, draw())
             # a retry may do better or worse; what is known of firsts counts for a few of them
             unseen[group, True] = unseen_rate(retries + min(FEWEST, firsts), draw())
-        workload = _Continued(
+        return _Continued(
             self._recording,
-            settings,
+            keyed(self._recording.settings, seed),
             pool,
-            self._watched,
-            self._tails,
-            excess,
+            curves,
             unseen,
             self._failures,
         )
-        return simulate(workload, settings, seed)
-
-
-def _tail(seen: list[int], running: list[int]) -> Tail:
-    """The tail of durations of which some are only known to be longer than they were watched.
-
-    Args:
-        seen: durations whose end was seen, the least first.
-        running: how long the others have run.
-    """
-    tail = tail_of(seen)
-    foot = tail.top[0]
-    watched = math.fsum(max(0.0, time - foot) for times in (seen, running) for time in times)
-    ends = sum(time > foot for time in seen)
-    return replaced(tail, mean_excess=max(tail.mean_excess, watched / ends)) if ends else tail
 
 
 def _take_over(recording: Recording, past: Recording, group: str) -> list[int]:
@@ -392,16 +378,12 @@ class _Continued(RecordedWorkload):
         recording: Recording,
         settings: CoreSettings,
         pool: list[int],
-        watched: dict[str, list[int]],
-        tails: dict[str, Tail],
-        excess: dict[str, float],
+        curves: dict[str, Curve],
         unseen: dict[tuple[str, bool], float],
         failures: dict[str, Fails],
     ) -> None:
         super().__init__(recording, settings, pool=pool)
-        self._watched = watched
-        self._tails = tails
-        self._excess = excess
+        self._curves = curves
         self._unseen = unseen
         self._failures = failures
 
@@ -415,21 +397,34 @@ class _Continued(RecordedWorkload):
             if key in recording.stopped_at:
                 return behaviour
             group = recording.specs[task].group
-            bound = recording.censored.get(key, 0)
-            longer = len(self._watched[group]) - bisect_right(self._watched[group], bound)
-            chance = 1 / (longer + 1)
+            bound = recording.censored.get(key, -1)
+            curve, took = self._curves[group], behaviour.duration_ns
+            chance = curve.beyond(bound)
             u = uniform(seed, task, attempt, Purpose.CHOICE)
-            tail, took = self._tails[group], behaviour.duration_ns
-            if u < chance or took is None:
-                share = (u + 2**-54) / chance if u < chance else u + 2**-54
-                took = round(
-                    max(0.0, bound - tail.top[-1]) + tail.beyond(share, self._excess[group])
-                )
-            elif took > tail.top[0]:
-                took = max(round(tail.between(took, u)), bound + 1)
+            if u < chance:
+                took = round(curve.exceed(1.0 - u / chance, bound))
+            elif took is None:
+                took = round(curve.draw(1.0 - u, self.unknown.get(key, bound)))
+            else:
+                took = round(curve.tail.between(took, u, bound))
+            took = max(took, bound + 1)
             failure = behaviour.failure
             if failure is None and u >= 1.0 - self._unseen[group, attempt > 1]:
                 failure = self._failures.get(group, _UNSEEN)
             return replace_in(behaviour, duration_ns=took, failure=failure)
 
         return sample
+
+    def _take(self, task: int, attempt: int, draw: Draw) -> Behaviour:
+        if draw.duration_ns is None:
+            # Few like it have ended: it is like any that ran as long. Where none did, those that
+            # still run say that it takes longer than all; but how likely that is, the curve says,
+            # and it is not to be said twice.
+            group = self._recording.specs[task].group
+            u = uniform(self._seed, task, attempt, Purpose.OUTCOME)
+            bound = self._recording.censored.get((task, attempt), -1)
+            seen = self._pools().draw_seen(group, u, draw.longer_than_ns)
+            if seen.duration_ns is None:
+                seen = self._pools().draw_seen(group, u, bound)
+            draw = seen if seen.duration_ns is not None else draw
+        return super()._take(task, attempt, draw)

@@ -6,8 +6,8 @@ so that one that fails stays one that fails. Attempts that are drawn because the
 come from the pool, too, and not from all that were recorded: how often a retry helps is as
 uncertain as how long tasks take.
 
-On top of that, now and then, comes what the recording has not shown (``simulation.statistics.
-unseen``): an attempt longer than any of its group, and a failure.
+On top of that, now and then, comes what the recording has not shown: an attempt longer than any of
+its group (``simulation.statistics.tails``), and a failure (``simulation.statistics.unseen``).
 
 Both settings of a what-if get the same luck.
 """
@@ -28,7 +28,8 @@ from simulation.recording.arrivals import RECORDED, Arrivals
 from simulation.recording.read import Recording
 from simulation.recording.workload import Beyond, RecordedWorkload
 from simulation.statistics.resampling import two_stages
-from simulation.statistics.unseen import Tail, tail_of, unseen_rate
+from simulation.statistics.tails import Curve, Tail, tail_of
+from simulation.statistics.unseen import unseen_rate
 from simulation.workload import Sampler
 
 __all__ = ["Luck", "NextRun", "Sample"]
@@ -45,15 +46,14 @@ class Luck:
         sources: the recorded task that each task behaves like.
         pool: the recorded tasks whose attempts are drawn from, as often as they are named.
         unseen: a group's probability that an attempt fails which was recorded to succeed.
-        excess: how much longer than its longest recorded attempt one of a group may take, on
-            average, in nanoseconds.
+        curves: how long the longest of a group take, in nanoseconds.
     """
 
     seed: int
     sources: dict[int, int]
     pool: list[int]
     unseen: dict[str, float]
-    excess: dict[str, float]
+    curves: dict[str, Curve]
 
 
 class Sample:
@@ -85,7 +85,7 @@ class Sample:
         sources: dict[int, int] = {}
         all_pools: list[int] = []
         unseen: dict[str, float] = {}
-        excess: dict[str, float] = {}
+        curves: dict[str, Curve] = {}
         for group in sorted(self._tasks):
             tasks = self._tasks[group]
             pool, drawn = two_stages(tasks, draw)
@@ -94,8 +94,8 @@ class Sample:
             seen = len(self.recording.by_group.get(group, ()))
             if seen:
                 unseen[group] = unseen_rate(seen, draw())
-                excess[group] = self.tails[group].drawn_excess(1.0 - draw())
-        return Luck(seed, sources, all_pools, unseen, excess)
+                curves[group] = self.tails[group].drawn(draw)
+        return Luck(seed, sources, all_pools, unseen, curves)
 
 
 class NextRun(RecordedWorkload):
@@ -138,22 +138,23 @@ class NextRun(RecordedWorkload):
         """What attempts do: as drawn, and now and then something that was not recorded."""
         as_drawn = super().sampler(seed)
         specs = self._sample.recording.specs
-        tails, failures = self._sample.tails, self._sample.failures
-        unseen, excess = self._luck.unseen, self._luck.excess
+        failures, unseen = self._sample.failures, self._luck.unseen
+        curves = self._luck.curves
+        chances = {group: curve.beyond() for group, curve in curves.items()}
 
         def sample(task: int, attempt: int) -> Behaviour:
             behaviour = as_drawn(task, attempt)
             group = specs[task].group
-            tail = tails.get(group)
+            curve = curves.get(group)
             took = behaviour.duration_ns
-            if tail is None or took is None:
+            if curve is None or took is None:
                 return behaviour
             u = uniform(seed, task, attempt, Purpose.CHOICE)
-            if u < tail.chance:
-                took = round(tail.beyond((u + 2**-54) / tail.chance, excess[group]))
-                return replace_in(behaviour, duration_ns=took)
-            if took > tail.top[0]:
-                moved = max(behaviour.cpu_ns, round(tail.between(took, u)))
+            if u < chances[group]:
+                longer = round(curve.exceed(1.0 - u / chances[group]))
+                return replace_in(behaviour, duration_ns=longer)
+            if took > curve.tail.foot:
+                moved = max(behaviour.cpu_ns, round(curve.tail.between(took, u)))
                 behaviour = replace_in(behaviour, duration_ns=moved)
             if behaviour.failure is None and u >= 1.0 - unseen[group]:
                 return replace_in(behaviour, failure=failures[group])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -30,7 +31,8 @@ from simulation.statistics.prediction import (
     next_value,
 )
 from simulation.statistics.quantiles import quantile
-from simulation.statistics.unseen import tail_of, unseen_rate
+from simulation.statistics.tails import Curve, Tail, tail_of
+from simulation.statistics.unseen import unseen_rate
 
 NEARLY = 1e-9
 
@@ -256,50 +258,134 @@ def test_a_difference_of_the_next_pair_does_not_become_certain_by_more_replicati
     assert p_value(4000) == pytest.approx(p_value(1000), abs=0.1)
 
 
-def test_a_tail_begins_where_the_sample_ends() -> None:
-    sample = sorted(values(100))
+def nanoseconds(drawn: list[float]) -> list[int]:
+    return sorted(round(value * 1e9) for value in drawn)
+
+
+def drawn_curves(tail: Tail, count: int) -> list[Curve]:
+    draw = Random(3).random
+    return [tail.drawn(draw) for _ in range(count)]
+
+
+def test_the_next_value_is_the_largest_as_often_as_any_other() -> None:
+    """One in n + 1; of those longer than all but m, one in m + 1."""
+    sample = nanoseconds(values(100))
     tail = tail_of(sample)
-    assert tail.chance == 1 / 101
     assert tail.top == tuple(sample[89:])
-    assert tail.mean_excess == pytest.approx(sum(sample[90:]) / 10 - sample[89])
-    assert tail.beyond(1.0, 3.0) == sample[-1]
-    draw = Random(3)
-    beyond = [tail.beyond(1 - draw.random(), 3.0) for _ in range(4000)]
-    assert sum(beyond) / 4000 == pytest.approx(sample[-1] + 3, abs=4 * 3 / math.sqrt(4000))
+    curves = drawn_curves(tail, 4000)
+    for longer_than, m in ((-1, 100), (sample[49], 50), (sample[95], 4), (sample[98], 1)):
+        chances = [curve.beyond(longer_than) for curve in curves]
+        error = 4 * float(np.std(chances)) / math.sqrt(len(chances))
+        assert sum(chances) / len(chances) == pytest.approx(1 / (m + 1), abs=error)
+    assert {curve.beyond(sample[-1] + 5) for curve in curves} == {1.0}
 
 
-def test_a_mean_excess_is_as_uncertain_as_so_few_leave_it() -> None:
-    """For exponential excesses k * mean / true mean is gamma of shape k: a pivot."""
-    tail = tail_of(sorted(values(100)))
-    for u in (0.025, 0.5, 0.975):
-        ratio = 10 * tail.mean_excess / tail.drawn_excess(u)
-        assert stats.gamma.cdf(ratio, 10) == pytest.approx(u)
+def test_how_much_lies_beyond_is_the_same_unknown_share_for_all() -> None:
+    """Beta(1, n): of m that follow, n / (n + m) times none is longer than all that were seen; not
+    (n / (n + 1)) ** m times.
+    """
+    curves = drawn_curves(tail_of(nanoseconds(values(100))), 4000)
+    for m in (10, 100, 300):
+        none = sum((1 - curve.beyond()) ** m for curve in curves) / len(curves)
+        assert none == pytest.approx(100 / (100 + m), abs=0.03)
 
 
-def test_a_heavier_tail_has_a_longer_excess_beyond_the_largest() -> None:
-    """Pareto with index 3: the mean excess over u is u / 2, whatever u (its slope is 1/2)."""
-    pareto = sorted((1 - (n + 0.5) / 2500) ** (-1 / 3) for n in range(2500))
-    assert tail_of(pareto).mean_excess == pytest.approx(pareto[-1] / 2, rel=0.15)
-    # exponential: the same over any; uniform: shorter and shorter, taken for the same
-    exponential = [-math.log(1 - (n + 0.5) / 2500) for n in range(2500)]
-    assert tail_of(exponential).mean_excess == pytest.approx(1, rel=0.1)
-    even = [n / 2500 for n in range(2500)]
-    assert tail_of(even).mean_excess == pytest.approx(0.01, rel=0.1)
+def test_who_is_still_watched_leaves_more_beyond() -> None:
+    sample = nanoseconds(values(100))
+    beyond = [
+        sum(curve.beyond() for curve in drawn_curves(tail_of(sample, watched), 2000)) / 2000
+        for watched in ([], [sample[94]] * 5, [sample[-1] + 1] * 5)
+    ]
+    assert beyond[0] < beyond[1] < beyond[2]
+    # five that outlasted all: 1 - 5.5 / 106 did not, give or take the half
+    assert beyond[2] == pytest.approx(6 / 106, rel=0.1)
+
+
+def test_what_exceeds_more_is_of_the_same_kind() -> None:
+    """A generalised Pareto distribution has a scale that grows with what is exceeded (McNeil, Frey
+    and Embrechts, 'Quantitative Risk Management', lemma 5.22).
+    """
+    tail = tail_of(nanoseconds(values(100)))
+    for shape in (-0.4, 0.0, 0.3):
+        curve = Curve(tail, (1.0,) * 11, shape, 2e9)
+        for more in (0, 10**9):
+            at = tail.top[-1] + more
+            scale = 2e9 + shape * (at - tail.base)
+            for u in (0.9, 0.1, 0.01):
+                expected = stats.genpareto.isf(u, shape, at, max(0.0, scale) or 1e-9)
+                assert curve.exceed(u, at) == pytest.approx(expected)
+
+
+def test_a_heavier_tail_has_a_greater_shape() -> None:
+    even = [(n + 0.5) / 2500 for n in range(2500)]
+    exponential = [-math.log(1 - u) for u in even]
+    pareto = [(1 - u) ** (-1 / 3) for u in even]
+    shapes = []
+    for sample in (even, exponential, pareto):
+        curves = drawn_curves(tail_of(nanoseconds(sample)), 1000)
+        shapes.append(sum(curve.shape for curve in curves) / 1000)
+    assert shapes[0] < -0.5
+    assert shapes[1] == pytest.approx(0.0, abs=0.1)
+    assert 0.15 < shapes[2] < 1 / 3  # drawn towards the prior
+
+
+@pytest.mark.parametrize(("sigma", "seen", "following"), [(0.5, 30, 90), (1.0, 100, 20)])
+def test_the_longest_of_the_next_is_covered(sigma: float, seen: int, following: int) -> None:
+    draw = Random(seen)
+    held = 0
+    for _ in range(100):
+        sample = nanoseconds([draw.lognormvariate(0, sigma) for _ in range(seen)])
+        tail = tail_of(sample)
+        longest = max(draw.lognormvariate(0, sigma) for _ in range(following)) * 1e9
+        drawn = []
+        for _ in range(39):
+            curve = tail.drawn(draw.random)
+            # k + 1 of n + 1 gaps are above the foot; of so many shares, evenly drawn, the least
+            above = draw.betavariate(len(tail.top), seen + 1 - len(tail.top))
+            share = 1 - (1 - draw.random()) ** (1 / following)
+            if share < above:
+                drawn.append(curve.draw(share / above))
+            else:
+                drawn.append(sample[max(0, seen - 1 - int(share * seen))])
+        held += min(drawn) <= longest <= max(drawn)
+    assert held >= 88  # of 100 at 95%, fewer happen once in 200 (binomial)
 
 
 def test_among_the_largest_a_value_lies_between_two() -> None:
-    tail = tail_of([1.0, 2.0, 4.0, 7.0])
-    assert tail.between(1.0, 0.3) == 1.0
-    assert tail.between(2.0, 0.3) == 2.0  # the one before the largest
-    assert tail.between(4.0, 0.5) == 3.0
-    assert tail.between(7.0, 1.0) == 7.0
-    assert tail.between(9.0, 0.5) == 9.0
+    tail = tail_of([1, 2, 4, 7])
+    assert tail.between(1, 0.3) == 1
+    assert tail.between(2, 0.3) == 2  # the one before the largest
+    assert tail.between(4, 0.5) == 3.0
+    assert tail.between(7, 1.0) == 7.0
+    assert tail.between(9, 0.5) == 9
+    assert tail.between(7, 0.5, longer_than=6) == 6.5
+
+
+def test_a_curve_goes_through_its_gaps() -> None:
+    tail = tail_of([1, 2, 4, 7])
+    curve = Curve(tail, (1.0, 0.5, 0.25), 0.0, 1.0)
+    assert curve.draw(0.75) == 3.0
+    assert curve.draw(0.5) == 4.0
+    assert curve.draw(0.25 * 0.999) == pytest.approx(7.0, abs=0.01)
+    assert curve.draw(0.25 / math.e) == pytest.approx(8.0)
+    # of those longer than 4, one in two is longer than 7
+    assert curve.draw(0.75, longer_than=4) == 5.5
+    assert curve.draw(0.5 / math.e, longer_than=4) == pytest.approx(8.0)
+    assert curve.draw(1.0, longer_than=20) == 20.0
+    assert curve.draw(1 / math.e, longer_than=20) == pytest.approx(21.0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 300])
 def test_the_tail_of_a_constant_is_no_tail_where_there_are_more_than_two(count: int) -> None:
-    tail = tail_of([2.0] * count)
-    assert tail.mean_excess == (2.0 if count < 3 else 0.0)
+    for curve in drawn_curves(tail_of([2] * count), 20):
+        assert curve.exceed(0.01) == 2 if count > 2 else curve.exceed(0.01) > 2
+
+
+def test_who_has_outlasted_a_constant_goes_on() -> None:
+    """Nobody knows for how long: about as long as he has outlasted them, more or less."""
+    longer = [curve.exceed(0.5, 30) for curve in drawn_curves(tail_of([10] * 50, [30]), 200)]
+    assert min(longer) > 30
+    assert 31 < sorted(longer)[100] < 200
 
 
 @pytest.mark.parametrize("n", [1, 30, 300])

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from examples.questions import ask
 from runtime import WorkerPoolConfig
 from simulation import (
     Constant,
@@ -207,6 +208,44 @@ def test_what_the_scenario_leaves_out_is_said(tmp_path: Path) -> None:
     assert "timeout of their own" in notes
 
 
+def test_retries_are_fitted_by_themselves_where_enough_have_ended(tmp_path: Path) -> None:
+    """A lost connection hardly fails twice, and what is asked again is quick."""
+    model = Modelled([Uniform(1.0, 9.0), Constant(0.5)], [Fails(0.3, "ConnectionError"), None])
+    path = record(tmp_path / "run.jsonl", 100, model)
+    found = fit(path)
+    (group,) = found.groups
+    assert group.retries is not None
+    assert group.durations.kind == "uniform"
+    assert group.failures.failed == group.retries.durations.attempts
+    assert group.retries.durations.distribution == Constant(0.5)
+    assert group.retries.failures.fails is None
+    assert not found.notes
+    out = tmp_path / "run.toml"
+    out.write_text(found.text)
+    read = read_scenario(out).workload.sampler(1)
+    fitted = found.scenario.workload.sampler(1)
+    assert all(read(n, k) == fitted(n, k) for n in range(1, 50) for k in (1, 2, 3))
+    assert all(read(n, k).failure is None for n in range(1, 50) for k in (2, 3))
+    assert any(read(n, 1).failure is not None for n in range(1, 50))
+    few = fit(record(tmp_path / "few.jsonl", 12, model), force=True).groups[0]
+    assert few.retries is None
+
+
+def test_the_demos_run_is_fitted(tmp_path: Path) -> None:
+    """Its three slow questions are slow once: a retry that is as slow would come last of all."""
+    path = tmp_path / "demo.jsonl"
+    config = WorkerPoolConfig(
+        max_workers=50, max_retries=3, task_timeout_seconds=0.5, backoff_base_seconds=0.1
+    )
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        for number in range(1, 301):
+            pool.submit_task(f"Q{number:03d}", ask, (number,))
+        pool.wait_for_all()
+    found = fit(path)
+    assert abs(found.compared[0].error) < 0.1
+    assert not found.notes
+
+
 def test_a_scenario_that_does_not_stand_for_the_recording_is_refused(tmp_path: Path) -> None:
     """The long task came first; in a scenario it may come last, with the others already gone."""
     path = tmp_path / "run.jsonl"
@@ -215,7 +254,7 @@ def test_a_scenario_that_does_not_stand_for_the_recording_is_refused(tmp_path: P
         for n in range(10):
             pool.submit_task(f"t{n}", Modelled(Constant(100.0 if n == 0 else 1.0)))
         pool.wait_for_all()
-    with pytest.raises(DishonestError, match="makespan is") as caught:
+    with pytest.raises(DishonestError, match=r"makespan is .* it may be chance: when") as caught:
         fit(path)
     assert caught.value.answer.compared[0].recorded == 100.0
     assert fit(path, force=True).text.startswith("# Fitted to run.jsonl")

@@ -14,7 +14,8 @@ from runtime.core.records import FinishTask
 from runtime.journal import Journal, read_journal
 from simulation import Exponential, Fails, Modelled, SimulatedWorkerPool, Uniform
 from simulation.distributions import Distribution
-from simulation.whatif.forecast import NothingSeenError, _time_left, forecast
+from simulation.recording.read import read_recording
+from simulation.whatif.forecast import NothingSeenError, _Rest, _time_left, forecast
 
 
 def recorded(
@@ -80,6 +81,55 @@ def test_who_has_run_for_long_is_not_taken_for_new(tmp_path: Path) -> None:
     at_ns = last_starts + 50_000_000_000
     found = forecast(cut(whole, at_ns), at_ns=at_ns, runs=59)
     assert found.remaining_seconds.low == pytest.approx(50.0, abs=1e-6)
+
+
+def test_a_retry_that_outlasts_the_few_that_ended_is_like_any_attempt(tmp_path: Path) -> None:
+    # Two retries have ended after 2 s. What those that still run come to lies beyond all that
+    # retries have shown, but not beyond the one attempt in a hundred that took 100 s.
+    config = WorkerPoolConfig(
+        max_workers=200, task_timeout_seconds=None, max_retries=1, backoff_base_seconds=1
+    )
+    with SimulatedWorkerPool(config, journal=tmp_path / "j") as pool:
+        pool.submit_task("long", Modelled(100))
+        pool.advance(100)
+        for number in range(99):
+            pool.submit_task(f"Q{number}", Modelled(Uniform(1, 10)))
+            if number % 8 == 0:
+                last = 2 if number < 16 else 9
+                pool.submit_task(f"R{number}", Modelled([Uniform(1, 9), last], [Fails(), None]))
+        pool.advance(11)
+        found = pool.forecast(runs=39)
+        began = pool.now
+        pool.wait_for_all()
+        came = pool.now - began
+    assert found.open_tasks == 11
+    assert found.remaining_seconds.low < came < found.remaining_seconds.high
+    assert found.remaining_seconds.mean < 100  # 223 where each is longer than them all
+
+
+def test_who_outlasts_all_that_ended_makes_the_next_as_long_only_once(tmp_path: Path) -> None:
+    # Of 60, ten have run 5 s and outlasted the 50 that ended: so will 10 or 11 in 61 that wait.
+    # Both Kaplan and Meier's weight beyond the longest and the curve say so.
+    config = WorkerPoolConfig(max_workers=10, task_timeout_seconds=None)
+    with SimulatedWorkerPool(config, seed=4, journal=tmp_path / "j") as pool:
+        for number in range(50):
+            pool.submit_task(f"Q{number}", Modelled(Uniform(1, 2)))
+        pool.wait_for_all()
+        for number in range(210):
+            pool.submit_task(f"L{number}", Modelled(100))
+        pool.wait_for_all()
+    whole = read_journal(tmp_path / "j")
+    now_ns = ends(whole)[49] + 5_000_000_000
+    recording = read_recording(cut(whole, now_ns))
+    rest = _Rest(recording, None, now_ns)
+    longest = max(did.duration_ns or 0 for did in recording.done.values())
+    longer = drawn = 0
+    for seed in range(60):
+        sample = rest.workload(seed).sampler(seed)
+        for task in range(61, 261):
+            drawn += 1
+            longer += (sample(task, 1).duration_ns or 0) > longest
+    assert longer / drawn == pytest.approx(10.5 / 61, abs=0.04)
 
 
 @pytest.mark.parametrize("duration", [Exponential(mean=4), Uniform(2, 6)])
