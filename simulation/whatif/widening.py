@@ -57,11 +57,8 @@ def notes_on_widening(
     saved: dict[str, float] = {}
     for group, attempts in sample.recording.by_group.items():
         if len(attempts) < _SMALL:
-            nothing_new = replace(
-                luck,
-                unseen={**luck.unseen, group: 0.0},
-                excess={**luck.excess, group: 0.0},
-            )
+            curves = {name: one for name, one in luck.curves.items() if name != group}
+            nothing_new = replace(luck, curves=curves)
             side = next_side(sample, settings, nothing_new, arrivals, machine=machine)
             saved[group] = high - side.measures["makespan_seconds"]
     group = max(saved, key=lambda name: saved[name], default="")
