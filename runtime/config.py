@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 
 from runtime.core import CoreSettings
 from runtime.core.backoff import Jitter
-from runtime.errors import said_to_users
+from runtime.tracebacks import said_to_users
 
 __all__ = ["RetryOn", "WorkerPoolConfig", "seconds_to_ns"]
 __tracebackhide__ = said_to_users

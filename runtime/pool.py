@@ -40,7 +40,7 @@ from runtime.core.records import (
     UnsetType,
 )
 from runtime.engine import NO_CONTEXT, Engine, Job, ReturnWhen, Watch
-from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError, said_to_users
+from runtime.errors import PoolClosedError, UnknownTaskIdError, WaitTimeoutError
 from runtime.host import Host
 from runtime.logs import LogObserver, few, log_unfetched
 from runtime.observers import (
@@ -56,6 +56,7 @@ from runtime.recorder import JournalTo, Recorder, describe_host
 from runtime.results import TaskMetrics, TaskResult
 from runtime.submission import ASYNC, checked, is_async
 from runtime.threads import ThreadHost
+from runtime.tracebacks import said_to_users
 from runtime.view import PoolView
 
 if TYPE_CHECKING:
@@ -592,6 +593,9 @@ class WorkerPool:
             cancel_futures: whether what is pending is cancelled first.
         """
         self._close(wait=wait, abort=cancel_futures, timeout_ns=None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.config.name!r}>"
 
     def __enter__(self) -> Self:
         return self

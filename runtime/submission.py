@@ -24,7 +24,8 @@ from runtime.config import (
     seconds_to_ns,
 )
 from runtime.core.records import UNSET, TaskSubmitted, UnsetType
-from runtime.errors import AwaitableResultError, said_to_users
+from runtime.errors import AwaitableResultError
+from runtime.tracebacks import said_to_users
 
 __all__ = ["ASYNC", "checked", "is_async", "refuse_awaitable"]
 __tracebackhide__ = said_to_users

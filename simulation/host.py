@@ -18,10 +18,10 @@ from runtime.core.records import (
     StopWorkers,
 )
 from runtime.engine import Engine, Job, Raised, Watch
-from runtime.errors import said_to_users
 from runtime.failures import describe
 from runtime.observers import InContext, Relay
 from runtime.submission import refuse_awaitable
+from runtime.tracebacks import said_to_users
 from simulation.models import Modelled, ended
 from simulation.world.aliases import adopt
 from simulation.world.carriers import ThreadCarrier, make_greenlet_carrier

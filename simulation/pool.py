@@ -11,10 +11,10 @@ from runtime import JournalTo, WorkerPool, WorkerPoolConfig
 from runtime.config import check_int, check_seconds, seconds_to_ns
 from runtime.core.records import Transition
 from runtime.engine import Engine
-from runtime.errors import said_to_users
 from runtime.host import Host
 from runtime.observers import Detail, Observer, StepSink
 from runtime.recorder import StepDigest
+from runtime.tracebacks import said_to_users
 from runtime.view import PoolView
 from simulation.host import CarrierKind, VirtualHost
 

@@ -19,10 +19,10 @@ __all__ = ["slice"]
 @click.option("--task", required=True, metavar="ID|NAME", help="Its id, name or number.")
 @options.output("The test to write, such as test_incident.py.")
 @options.seeded("Seed of the test's pool, for jitter.")
-@click.option("--force", is_flag=True, help="Write over another test that is there.")
+@click.option("--overwrite", is_flag=True, help="Write over another test that is there.")
 @options.as_json
 def slice(  # noqa: A001  # its name
-    journal: str, task: str, output: str, seed: int, force: bool, as_json: bool
+    journal: str, task: str, output: str, seed: int, overwrite: bool, as_json: bool
 ) -> int:
     """Write what happened to one task of JOURNAL as a small test on virtual time.
 
@@ -44,7 +44,7 @@ def slice(  # noqa: A001  # its name
     if made.note:
         warn(made.note)
     source = made.source.encode()
-    if not force:
+    if not overwrite:
         _check_not_edited(output, source)
     write_file(output, source)
     with beside(output):
@@ -79,5 +79,5 @@ def _check_not_edited(output: str, source: bytes) -> None:
         if path.is_file() and path.read_bytes() not in {b"", source}:
             raise click.UsageError(
                 f"-o {output}: is there already, and is another test; give another name, or "
-                f"--force to write over it"
+                f"--overwrite to write over it"
             )

@@ -29,6 +29,7 @@ __all__ = [
     "Menu",
     "TooManyError",
     "check_faults",
+    "check_modelled",
     "finish_menu",
     "function_menu",
     "journal_menu",
@@ -281,3 +282,25 @@ def check_faults(names: Iterable[str] | None) -> frozenset[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
         raise ValueError(f"no fault {unknown[0]!r}: {hint}")
     return wanted
+
+
+def check_modelled(names: frozenset[str]) -> None:
+    """Raise where a fault was asked for that a scenario's file has no place for.
+
+    Args:
+        names: faults that there are.
+
+    Raises:
+        ValueError: one of them strikes ordinary functions only.
+
+    Example:
+        >>> check_modelled(check_faults(["raise"]))
+        Traceback (most recent call last):
+            ...
+        ValueError: the fault 'raise' strikes ordinary functions, and a scenario's file has none
+    """
+    lost = sorted(names & {*OF_FUNCTIONS, *OPT_IN})
+    if lost:
+        raise ValueError(
+            f"the fault {lost[0]!r} strikes ordinary functions, and a scenario's file has none"
+        )

@@ -17,7 +17,7 @@ from runtime.core.invariants import InvariantBroken
 from runtime.core.states import TaskState
 from runtime.core.stories import tell
 from simulation.explore.coverage import Coverage, Summary
-from simulation.explore.faults import check_faults
+from simulation.explore.faults import check_faults, check_modelled
 from simulation.explore.properties import Broken
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import STRATEGIES, Pct, RandomChoice, Strategy, Systematic
@@ -121,6 +121,8 @@ def explore(
     check_int("seed", seed, 0, (1 << 63) - 1)
     check_int("departures", departures, 0, 10)
     enabled = check_faults(faults)
+    if faults is not None and isinstance(target, str | Path | Scenario):
+        check_modelled(enabled)
     set_up = _set_up(target)
     coverage = Coverage()
     wanted: dict[str, bool] = {}

@@ -537,6 +537,8 @@ def _brief(stimulus: object) -> str:
         return f"{name} to {stimulus.max_workers}"
     if number is None:
         return name
+    if isinstance(stimulus, r.TaskSubmitted):
+        return f"{name} {number} {stimulus.name!r}"
     return f"{name} {number}" + (f".{attempt}" if attempt is not None else "")
 
 

@@ -13,9 +13,9 @@ import msgspec
 from runtime import WorkerPool, WorkerPoolConfig
 from runtime.core.records import Transition
 from runtime.core.stories import Sentence, tell
-from runtime.errors import said_to_users
 from runtime.observers import Observer
 from runtime.stories import Stories
+from runtime.tracebacks import said_to_users
 from simulation.explore.faults import check_faults
 from simulation.explore.pools import ExploredPool
 from simulation.explore.tape import Tape

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from runtime.errors import said_to_users
+from runtime.tracebacks import said_to_users
 from simulation.explore.properties import Broken
 from simulation.explore.shrink import shrink
 from simulation.explore.strategies import Pct, RandomChoice, Strategy, Systematic

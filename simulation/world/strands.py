@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import simpy
 
 from runtime.engine import Engine
-from runtime.errors import said_to_users
+from runtime.tracebacks import said_to_users
 from simulation.world.carriers import Carrier, ThreadCarrier, carried, owners
 from simulation.world.errors import BlockedOutsideError, WorldEnded
 from simulation.world.loop import StrandClock

@@ -90,6 +90,25 @@ def test_a_child_that_fails_is_the_first_exception(make_pool: MakePool) -> None:
     assert [result.task_name for result in results] == ["child"]
 
 
+def test_a_child_may_fail_after_its_parent_has_ended(make_pool: MakePool) -> None:
+    pool = make_pool(max_workers=2, max_retries=0)
+
+    def child() -> None:
+        pause(2)
+        raise ValueError
+
+    def parent() -> None:
+        pool.submit_task("child", child)
+        pool.submit_task("slow", pause, (30,))
+
+    pool.submit_task("parent", parent)
+    results = pool.wait_for_all(return_when="FIRST_EXCEPTION")
+    assert [(result.task_name, result.success) for result in results] == [
+        ("parent", True),
+        ("child", False),
+    ]
+
+
 def test_only_running_attempts_of_the_pool_may_submit_while_it_closes(
     make_pool: MakePool,
 ) -> None:

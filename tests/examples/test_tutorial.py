@@ -58,4 +58,4 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
             told = re.sub(r"^[. ]+\[100%\]\n(.*) in .*$", r"\1", done.stdout, flags=re.MULTILINE)
             assert alike(expected, told), f"{command}\n{done.stdout}"
             commands += 1
-    assert commands == 6
+    assert commands == 7

@@ -485,6 +485,7 @@ def test_the_command_says_in_one_line_what_is_wrong() -> None:
         ["no.toml"],
         [target, "--replay", "tc3-zzzz"],
         [target, "--fault", "nonsense"],
+        ["examples/outage.toml", "--fault", "raise"],
         [target, "--strategy", "luck"],
     ):
         done = command(*wrong)

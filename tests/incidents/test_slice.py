@@ -188,9 +188,9 @@ def test_a_test_that_somebody_edited_is_not_written_over_unasked(
     done = command(*asked)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is there already, and is another test" in done.stderr
-    assert "--force" in done.stderr
+    assert "--overwrite" in done.stderr
     assert path.read_bytes() == written + b"# by hand\n"
-    assert command(*asked, "--force").returncode == 0
+    assert command(*asked, "--overwrite").returncode == 0
     assert path.read_bytes() == written
 
 
