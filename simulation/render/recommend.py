@@ -69,7 +69,8 @@ def show_recommendation(console: Console, answer: Recommendation) -> None:
         told = (
             "misses it"
             if below.verdict == "missed"
-            else f"meets it in {below.share:.1%} of {below.runs} runs, which is not sure enough"
+            else f"meets it in {below.share:.1%} of {below.runs} runs, and its interval reaches "
+            f"over the bound"
             if below.refused is None
             else "cannot be predicted"
         )
@@ -77,8 +78,8 @@ def show_recommendation(console: Console, answer: Recommendation) -> None:
     say(
         console,
         f"in brackets: where the next run lies, 95 times in 100; a setting meets a target when all "
-        f"of that does; {answer.simulations:,} simulations; seeds from {answer.seed}, fresh ones "
-        f"from {answer.fresh_seed}",
+        f"of that does, some 97.5% of its runs; {answer.simulations:,} simulations; seeds from "
+        f"{answer.seed}, fresh ones from {answer.fresh_seed}",
         "dim",
     )
     for note in answer.notes:

@@ -124,7 +124,7 @@ def _evidence(judged: Following) -> str:
         if of:
             some = "one submission" if len(of) == 1 else f"{len(of):,} submissions"
             told.append(f"{some} that {where} came {_thinks(of)} after an end")
-    return " and ".join(told) + ", which no source does that does not wait for ends"
+    return " and ".join(told) + ", too soon for chance"
 
 
 def _thinks(of: Sequence[Followed]) -> str:

@@ -43,7 +43,9 @@ from runtime.core.keyed import Purpose, uniform
 from runtime.journal import Header, Journal, read_journal
 from simulation.models import Behaviour, Fails
 from simulation.outcome import measure
+from simulation.recording.arrivals import AUTO
 from simulation.recording.draws import FEWEST, Draw
+from simulation.recording.following import following_of
 from simulation.recording.read import Recording, read_recording
 from simulation.recording.workload import RecordedWorkload
 from simulation.replay import replay
@@ -144,7 +146,9 @@ def forecast(
         now_ns = max(now_ns, at_ns)
     past = None if older is None else read_recording(_replayed(older))
     recording = read_recording(read)
+    notes: list[str] = []
     if recording.specs:
+        notes += _notes_on_what_may_come(recording, past)
         tasks, ended = len(recording.specs), len(recording.run.ends)
         rest = _Rest(recording, past, now_ns)
         one_run: Callable[[int], Run] = rest.run
@@ -164,12 +168,33 @@ def forecast(
     ends: list[float] = [
         max(run.ended_at_ns[-1], now_ns) if run.ended_at_ns else now_ns for run in made
     ]
-    notes = []
     lost = sum(run.unfinished > 0 for run in made)
     if lost:
         notes.append(f"in {lost} of {wanted} replications some tasks never end")
         ends = [math.inf if run.unfinished else end for run, end in zip(made, ends, strict=True)]
     return _summary(read.header, now_ns, tasks, ended, seen, made, ends, deadline, seed, notes)
+
+
+def _notes_on_what_may_come(recording: Recording, past: Recording | None) -> list[str]:
+    """That tasks may come which were not submitted yet: nobody knows of them."""
+    notes = []
+    judged = following_of(recording)
+    if judged.leaders or judged.possible:
+        notes.append(
+            f"{_times(len(judged.leaders or judged.possible))} tasks were submitted when others "
+            f"had ended: what has not been submitted yet, such as a next phase, is not in this"
+        )
+    more = 0 if past is None else len(past.specs) - len(recording.specs)
+    if more > 0:
+        notes.append(
+            f"the older run had {more:,} more tasks than were submitted so far: they are not in "
+            f"this"
+        )
+    return notes
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _summary(
@@ -242,7 +267,8 @@ class _Whole:
         self._now = now_ns
 
     def run(self, seed: int) -> Run:
-        workload = NextRun(self._sample, self._settings, self._sample.luck(seed))
+        # under another setting its phases would come at other instants
+        workload = NextRun(self._sample, self._settings, self._sample.luck(seed), arrivals=AUTO)
         run = simulate(workload, keyed(self._settings, seed), seed)
         run.ended_at_ns = [self._now + at for at in run.ended_at_ns]
         return run

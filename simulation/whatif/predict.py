@@ -48,6 +48,7 @@ from simulation.whatif.replication import (
 from simulation.whatif.settings import changed_settings
 from simulation.whatif.summary import differences, summarise
 from simulation.whatif.trust import fidelity_of, notes_on, notes_on_span, refuse_dishonest
+from simulation.whatif.widening import notes_on_widening
 
 __all__ = ["DEFAULT_RUNS", "differences", "summarise", "variant", "what_if"]
 
@@ -141,7 +142,16 @@ def what_if(
         random=any(pair.baseline.random or pair.variant.random for pair in recorded),
         tasks=tasks,
         notes=notes_on(recording, recorded[0].variant, arrivals)
-        + notes_on_meeting(met.contention, declared),
+        + notes_on_meeting(met.contention, declared)
+        + notes_on_widening(
+            Sample(recording),
+            settings,
+            _of(following, "variant"),
+            seed,
+            variants[0].measures["makespan_seconds"],
+            asked.arrivals,
+            met.machine,
+        ),
         contention=met.contention,
         backends=tuple(backend.name for backend in declared),
         coming=coming_of(recording, arrivals),

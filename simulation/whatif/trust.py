@@ -76,8 +76,10 @@ def refuse_dishonest(
             continue  # every task was cancelled
         if not abs(error) <= LARGEST_ERROR:
             raise DishonestError(
-                f"the unchanged setting reproduces the recorded {what} with {error:+.1%} error; "
-                f"more than {LARGEST_ERROR:.0%} is too much to predict from",
+                f"the unchanged setting reproduces the recorded {what} with {error:+.2%} error; "
+                f"more than {LARGEST_ERROR:.0%} is too much to predict from (other load on the "
+                f"machine, or the interpreter's lock, are likely causes: record it again on a "
+                f"quieter one, or try --calibration)",
                 answer,
             )
     recorded = measure(recording.run)

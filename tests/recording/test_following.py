@@ -345,3 +345,15 @@ def test_the_first_lines_say_which_and_why(tmp_path: Path) -> None:
 def test_closed_and_following_agree_where_all_follows(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "a.jsonl", rounds, 8)
     assert ends(again(recording, 24)) == ends(again(recording, 24, CLOSED))
+
+
+# ---------------------------------------------------------------- a small group among them
+
+
+def test_the_small_group_that_makes_a_range_wide_is_named(tmp_path: Path) -> None:
+    """Six reduces of which none failed: one failure in ten would cost seconds of backoff."""
+    recorded(tmp_path / "a.jsonl", rounds, 8)
+    answer = what_if(tmp_path / "a.jsonl", max_workers=24)
+    assert answer.variant["makespan_seconds"].high > 2 * answer.variant["makespan_seconds"].mean
+    (note,) = [note for note in answer.notes if "range is wide" in note]
+    assert "because of group reduce: its 6 attempts leave open how often one fails" in note

@@ -212,7 +212,7 @@ def test_why_on_the_command_line(journal_path: Path) -> None:
     assert "its end hung on a chain" in done.stdout.replace("\n", " ")
     told = json.loads(simulation("why", str(journal_path), "--json").stdout)
     assert list(told) == [
-        "journal", "run", "changes", "fidelity", "why", "task", "critical", "tasks",
+        "journal", "run", "changes", "fidelity", "arrivals", "why", "task", "critical", "tasks",
     ]  # fmt: skip
     for task in told["tasks"]:
         parts = ("queue_ns", "limits_ns", "backoff_ns", "running_ns")

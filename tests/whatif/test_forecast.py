@@ -231,3 +231,32 @@ def test_bad_arguments(tmp_path: Path) -> None:
         forecast(whole, deadline="soon")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="runs=0"):
         forecast(whole, runs=0)
+
+
+def phased(path: Path, workers: int, phases: int = 2) -> Journal:
+    """Phases of 20 tasks of 6 s, each when the one before has ended."""
+    config = WorkerPoolConfig(max_workers=workers, enable_instrumentation=False)
+    with SimulatedWorkerPool(config, journal=path) as pool:
+        for _ in range(phases):
+            for number in range(20):
+                pool.submit_task(f"t{number}", Modelled(6.0 + number / 100))
+            pool.wait_for_all()
+    return read_journal(path)
+
+
+def test_phases_of_the_older_run_wait_for_each_other(tmp_path: Path) -> None:
+    """Recorded with 20 workers, expected with 2: at their instants both would come at once."""
+    older = phased(tmp_path / "older.jsonl", 20, phases=3)
+    config = WorkerPoolConfig(max_workers=2, enable_instrumentation=False)
+    with SimulatedWorkerPool(config, journal=tmp_path / "now.jsonl") as pool:
+        found = pool.forecast(journal=older.path, runs=39)
+    assert found.remaining_seconds.mean == pytest.approx(3 * 10 * 6.1, rel=0.05)
+
+
+def test_a_phase_that_was_not_submitted_is_not_in_it_and_that_is_said(tmp_path: Path) -> None:
+    journal = phased(tmp_path / "run.jsonl", 4)
+    middle = forecast(cut(journal, ends(journal)[25]), runs=10, older=journal)
+    assert "once tasks were submitted when others had ended" in middle.notes[0]
+    assert len(middle.notes) == 1
+    first = forecast(cut(journal, ends(journal)[10]), runs=10, older=journal)
+    assert "the older run had 20 more tasks than were submitted so far" in first.notes[0]
