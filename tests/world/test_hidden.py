@@ -108,7 +108,7 @@ def test_what_nobody_can_write_is_reported_when_a_task_calls_it(make_pool: MakeP
     with pytest.raises(RealTimeError) as caught:
         pool.get_task_result(task)
     told = str(caught.value)
-    assert "task-1.1 calls the real time.monotonic, at " in told
+    assert "task 't' (pool-0.1) calls the real time.monotonic, at " in told
     assert "test_hidden.py:" in told
     assert "in read" in told
     assert "time.monotonic(...)" in told, "the mend"

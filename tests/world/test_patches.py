@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import select
 import sys
@@ -228,6 +227,8 @@ def test_the_watchdog_says_what_to_do_about_a_loop_that_looks_at_a_clock() -> No
 
 
 def test_the_watchdog_names_asyncio() -> None:
+    import asyncio
+
     async def wait() -> None:
         await asyncio.sleep(0.5)
 
