@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import os
 import sys
 import types
@@ -34,6 +35,8 @@ _OURS: Final = ("concurrency", "runtime", "simulation", "telemetry")
 _HERE: Final = os.path.dirname(os.path.dirname(__file__))
 _STDLIB: Final = os.path.dirname(os.__file__)
 
+#: Of code whose frames may go on later: generators and coroutines.
+_SUSPENDABLE: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 #: What cannot be changed, so that another one takes its place in what holds it.
 _FIXED: Final = (tuple, staticmethod, classmethod)
 
@@ -85,6 +88,7 @@ class Hidden:
         olds = tuple(entry[1] for entry in self._entries)
         holders = [h for h in gc.get_referrers(*olds) if h is not olds]
         del olds  # it would be counted
+        over = _over([h for h in holders if type(h) is types.FrameType])
         holders = [h for h in holders if type(h) is not types.FrameType]
         real = own | _meant_to_be_real([h for h in holders if id(h) not in own])
         known = [h for h in holders if id(h) in real]
@@ -102,10 +106,21 @@ class Hidden:
         for entry in self._entries:
             count = sys.getrefcount(entry[1]) - 1
             now_kept = [h for h in _kept_by(undo) if id(h) not in own]  # of what was just mended
-            for holder in [*known, *now_kept]:
+            for holder in [*known, *now_kept, *over]:
                 count -= sum(part is entry[1] for part in gc.get_referents(holder))
             left += max(0, count - sum(of is entry for _, of in keys))
         return left
+
+
+def _over(frames: list[FrameType]) -> list[FrameType]:
+    """Those of calls that are over, as a traceback keeps them: their variables are never called."""
+    live: set[int] = set()
+    for frame in sys._current_frames().values():
+        at: FrameType | None = frame
+        while at is not None:
+            live.add(id(at))
+            at = at.f_back
+    return [f for f in frames if id(f) not in live and not f.f_code.co_flags & _SUSPENDABLE]
 
 
 def _kept_by(undo: Undo) -> Iterator[Any]:

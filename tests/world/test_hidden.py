@@ -82,6 +82,36 @@ def test_it_is_virtual_and_put_back(make_pool: MakePool, how: str) -> None:
     assert dig(8, DEEP_PARTIAL).func is time.sleep
 
 
+def test_a_call_that_is_over_and_kept_by_its_traceback_hides_nothing(make_pool: MakePool) -> None:
+    def fail() -> None:
+        nap = time.sleep
+        raise LookupError(nap)
+
+    try:
+        fail()
+    except LookupError as error:
+        error.args = ()
+        kept = error
+    pool = make_pool()
+    run(pool, lambda: time.sleep(SECONDS))
+    assert Carrier.watch is None
+    assert kept.__traceback__ is not None
+
+
+def test_a_generator_that_waits_with_a_real_one_is_watched(make_pool: MakePool) -> None:
+    def naps() -> Any:
+        nap = time.sleep
+        yield
+        nap(0)
+
+    waiting = naps()
+    next(waiting)
+    pool = make_pool()
+    run(pool, lambda: time.sleep(SECONDS))
+    assert Carrier.watch is not None
+    waiting.close()
+
+
 def test_a_clock_in_a_tuple_in_a_slot(make_pool: MakePool) -> None:
     pool = make_pool()
 
