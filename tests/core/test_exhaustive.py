@@ -17,6 +17,8 @@ The numbers of states and steps are pinned: a change that alters them alters wha
 
 from __future__ import annotations
 
+import copyreg
+import io
 import pickle
 from collections import deque
 from collections.abc import Iterator
@@ -71,6 +73,24 @@ class Used(NamedTuple):
             self.aborts or isinstance(stimulus, r.AbortRequested),
             self.resizes + isinstance(stimulus, r.ResizeRequested),
         )
+
+
+class Pickler(pickle.Pickler):
+    """To find ``UNSET`` by its name, pickle looks through every module that is loaded, which takes
+    ten times as long as all the rest of a core.
+    """
+
+    dispatch_table = copyreg.dispatch_table | {r.UnsetType: lambda _: (unset, ())}
+
+
+def unset() -> r.UnsetType:
+    return r.UNSET
+
+
+def pickled(core: Core) -> bytes:
+    out = io.BytesIO()
+    Pickler(out, pickle.HIGHEST_PROTOCOL).dump(core)
+    return out.getvalue()
 
 
 class Node(NamedTuple):
@@ -167,7 +187,7 @@ def beginning(world: World) -> Core:
 
 def search(world: World) -> Found:
     core = beginning(world)
-    frontier = deque([Node(pickle.dumps(core), Used())])
+    frontier = deque([Node(pickled(core), Used())])
     seen = {(canonical(core), Used())}
     cells: set[Cell] = set()
     steps = 0
@@ -187,7 +207,7 @@ def search(world: World) -> Found:
             if key not in seen:
                 seen.add(key)
                 sound(after, world)
-                frontier.append(Node(pickle.dumps(after), used))
+                frontier.append(Node(pickled(after), used))
     return Found(len(seen), steps, len(frontier), cells)
 
 
