@@ -186,7 +186,7 @@ def test_a_recording_that_is_not_reproduced_is_refused(
     recording = read_recording(read_journal(path))
     recording.done[1, 1] = msgspec.structs.replace(recording.done[1, 1], duration_ns=5 * 10**9)
     monkeypatch.setattr("simulation.whatif.predict.read_recording", lambda journal: recording)
-    with pytest.raises(DishonestError, match=r"makespan with -50\.0% error"):
+    with pytest.raises(DishonestError, match=r"makespan with -50\.00% error"):
         what_if(path, runs=2, max_workers=3)
     assert what_if(path, runs=2, max_workers=3, force=True).fidelity.makespan_error == -0.5
 
