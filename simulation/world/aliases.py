@@ -22,7 +22,7 @@ from typing import Any, Final
 from simulation.world.locks import HybridLock, HybridRLock
 from simulation.world.times import present_of
 
-__all__ = ["Aliases", "adopt", "adopting"]
+__all__ = ["Aliases", "adopt", "adopting", "putting_back"]
 
 _DEPTH: Final = 5
 _LONGEST: Final = 200
@@ -152,7 +152,7 @@ class Aliases:
             new = self._look(old, depth)
             if new is not old:
                 holder[key] = new
-                self._undo.append(_put_back(holder, key, old, new))
+                self._undo.append(putting_back(holder, key, old, new))
 
     def _partial(self, value: Any, depth: int) -> None:
         function, args, kwargs, own = value.__reduce__()[2]
@@ -194,7 +194,9 @@ def _is_open(kind: type) -> bool:
     return isinstance(module, str) and module.partition(".")[0] not in _CLOSED
 
 
-def _put_back(holder: Any, key: Any, old: Any, new: Any) -> Callable[[], None]:
+def putting_back(holder: Any, key: Any, old: Any, new: Any) -> Callable[[], None]:
+    """What undoes a change of an item, where nobody has changed it since."""
+
     def put_back() -> None:
         try:
             if holder[key] is new:

@@ -26,6 +26,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
+from simulation.world.aliases import putting_back
 from simulation.world.carriers import Carrier, carried
 from simulation.world.errors import RealTimeError
 
@@ -287,15 +288,7 @@ def _set(holder: Any, name: str, old: Any, new: Any, undo: Undo) -> None:
 
 def _set_item(holder: Any, key: Any, old: Any, new: Any, undo: Undo) -> None:
     holder[key] = new
-
-    def put_back() -> None:
-        try:
-            if holder[key] is new:
-                holder[key] = old
-        except (KeyError, IndexError):  # its owner has taken it out
-            pass
-
-    undo.append(put_back)
+    undo.append(putting_back(holder, key, old, new))
 
 
 # ---------------------------------------------------------------- what is out of reach
